@@ -1,0 +1,52 @@
+"""What data modules yield and what evaluation steps return, the same for every data set of a task.
+
+Images leave the loader as uint8 and reach the step as float32 in [0, 1] (`datamodules.base` converts on the device).
+Cameras follow `geometry.cameras`: OpenCV axes (x right, y down, z forward), world-to-camera 4x4 matrices, intrinsics
+normalised by image width and height.
+"""
+
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Views(TypedDict):
+    """V posed images of each of B scenes."""
+
+    images: Tensor
+    """[B, V, 3, H, W] RGB."""
+    extrinsics: Tensor
+    """[B, V, 4, 4] float32, world to camera."""
+    intrinsics: Tensor
+    """[B, V, 3, 3] float32, normalised."""
+
+
+class PosedViews(TypedDict):
+    """A batch of scenes: what a novel-view method sees, and what it has to predict."""
+
+    ids: list[str]
+    """B sample ids, unique within an evaluation set."""
+    source: Views
+    """The inputs. For a stereo pair V = 2: the reference view first, then the side view."""
+    novel: Views
+    """The targets."""
+    depth_range: Tensor
+    """[B, 2] float32, nearest and farthest scene depth in front of the reference camera, in scene units."""
+    median_depth: Tensor
+    """[B] float32, true median depth of the reference view, in scene units (for the one-plane baseline)."""
+    novel_depth: NotRequired[Tensor]
+    """[B, V, 1, H, W] float32, true depth of the novel views, where it is known."""
+
+
+class Paired(TypedDict):
+    """What `validation_step` and `test_step` return when every prediction has its truth: N images."""
+
+    ids: list[str]
+    """N ids, unique within the evaluation set; for several novel views of a scene `{scene id}/{view}`."""
+    predicted: Tensor
+    """[N, 3, H, W] float32 in [0, 1]."""
+    expected: Tensor
+    """[N, 3, H, W] float32 in [0, 1]."""
+    panels: NotRequired[dict[str, Tensor]]
+    """More pictures of the same samples for the media callback, by title, in the order shown:
+    [N, 3, H, W] in [0, 1], or [N, 1, H, W] in any unit (shown in false colours, for example depth)."""
