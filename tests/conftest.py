@@ -1,0 +1,34 @@
+"""Shared set-up of the tests. `repsynth` is imported before anything that could look for torchvision."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import repsynth  # noqa: F401  isort: skip
+import pytest
+import torch
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fixtures",
+        default=None,
+        metavar="DIR",
+        help="folder of parity fixtures (default: ../shared/parity when it is there)",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    # Two cores are shared with worker processes and ranks: more threads only wait for each other.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    if not _SHARED.is_dir():
+        pytest.skip("no ../shared folder beside the checkout")
+    return _SHARED
