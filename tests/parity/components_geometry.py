@@ -1,0 +1,5 @@
+"""Checks of the shared geometry: cameras, planes, layers, rasteriser."""
+
+from .fixtures import Check
+
+COMPONENTS: dict[str, Check] = {}
