@@ -12,15 +12,6 @@ import torch
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fixtures",
-        default=None,
-        metavar="DIR",
-        help="folder of parity fixtures (default: ../shared/parity when it is there)",
-    )
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     # Two cores are shared with worker processes and ranks: more threads only wait for each other.
