@@ -22,6 +22,6 @@ class TotalLayerNorm(nn.Module):
         """Normalise x [B, C, ...]; statistics in float32, the result in the type of x."""
         variance, mean = torch.var_mean(x.float(), dim=tuple(range(1, x.dim())), keepdim=True)
         per_channel = (1, -1) + (1,) * (x.dim() - 2)
-        scale = self.gamma.view(per_channel) / (variance.sqrt() + self.EPSILON)
-        shift = self.beta.view(per_channel) - mean * scale
-        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+        std = variance.clamp_min(1e-12).sqrt()  # the root of zero has no gradient
+        scale = self.gamma.view(per_channel) / (std + self.EPSILON)
+        return torch.addcmul(self.beta.view(per_channel), x - mean, scale).to(x.dtype)

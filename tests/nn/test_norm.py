@@ -19,7 +19,9 @@ def test_a_constant_item_gives_beta_and_finite_gradients() -> None:
     norm = TotalLayerNorm(2)
     x = torch.full((1, 2, 4, 4), 3.0, requires_grad=True)
     y = norm(x)
-    torch.testing.assert_close(y, torch.zeros_like(y), atol=1e-5, rtol=0)
+    y.sum().backward()
+    torch.testing.assert_close(y, torch.zeros_like(y))
+    assert x.grad is not None and x.grad.isfinite().all()
 
 
 def test_half_precision_keeps_its_type_and_float32_statistics() -> None:
@@ -27,4 +29,4 @@ def test_half_precision_keeps_its_type_and_float32_statistics() -> None:
     x = torch.randn(2, 4, 16, 16) * 5 + 100  # in bfloat16 the squares of 100 would swamp the variance
     y = norm(x.bfloat16())
     assert y.dtype == torch.bfloat16
-    torch.testing.assert_close(y.float(), norm(x.bfloat16().float()), atol=0.2, rtol=0.05)
+    torch.testing.assert_close(y.float(), norm(x.bfloat16().float()), atol=0.02, rtol=0.01)
