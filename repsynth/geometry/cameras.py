@@ -121,8 +121,8 @@ def homogeneous(extrinsics: Tensor) -> Tensor:
 def mean_pose(extrinsics: Tensor, weights: Tensor | None = None) -> Tensor:
     """Average world-to-camera matrices.
 
-    The centre is the mean of the centres; the rotation's quaternion is the largest eigenvector of the sum of the
-    quaternions' outer products, so that the two signs of a quaternion do not matter (official code).
+    The centre is the mean of the centres; the rotation's quaternion is the largest eigenvector of the sum of
+    the quaternions' outer products, so that the two signs of a quaternion do not matter (official code).
 
     Args:
         extrinsics: [..., V, 4, 4].
@@ -199,7 +199,8 @@ def check_cameras(extrinsics: Tensor, intrinsics: Tensor, where: str) -> None:
         where: names the file or the example in the message.
 
     Raises:
-        UserError: for NaN or infinite numbers, a rotation that is none, a mirrored one, a focal length that is
+        UserError: for NaN or infinite numbers, a rotation that is none, a mirrored one, a focal length that
+        is
             not positive, or skew; the message names the first bad camera.
     """
     rotation = extrinsics[..., :3, :3].double()

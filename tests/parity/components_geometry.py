@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 from repsynth.geometry.cameras import Cameras, crop_intrinsics, homogeneous, interpolate_pose, mean_pose
+from repsynth.geometry.composition import compose_fragments, compose_planes
+from repsynth.geometry.grids import Grid
+from repsynth.geometry.layers import layer_faces, layer_vertices, vertex_features
+from repsynth.geometry.planes import plane_depths, plane_sweep, view_planes
 
 from .fixtures import Check
 
@@ -49,4 +53,44 @@ def check_cameras(folder: Path, config: dict[str, Any], case: dict[str, np.ndarr
         close(value, case[f"out_{name}"], name)
 
 
-COMPONENTS: dict[str, Check] = {"cameras": check_cameras}
+def check_planes(folder: Path, config: dict[str, Any], case: dict[str, np.ndarray]) -> None:
+    cameras = cameras_of(case)
+    reference, source, novel = cameras[:1], cameras[1:2], cameras[2:3]
+    depths = plane_depths(config["planes"], config["near"], config["far"])
+    close(depths, case["out_depths"], "depths")
+    image, size = torch.from_numpy(case["in_image"])[None], case["in_image"].shape[-2:]
+    grids: tuple[Grid, ...] = ("corner", "centre")
+    for grid in grids:
+        sweep = plane_sweep(image, source, reference, depths, size, grid)
+        close(sweep[0], case[f"out_sweep_{grid}"], f"sweep_{grid}")
+    seen, parameter = view_planes(torch.from_numpy(case["in_mpi"])[None], reference, novel, depths, size)
+    close(seen[0], case["out_seen"], "seen")
+    close(parameter[0], case["out_ray_parameter"], "ray_parameter")
+    masked, black = compose_planes(seen, "masked"), compose_planes(seen, "black")
+    close(masked.values[0], case["out_rgb"], "rgb")
+    close(masked.opacity[0], case["out_opacity"], "opacity")
+    close(masked.weights[0], case["out_weights"], "weights")
+    close(black.values[0], case["out_rgb_black"], "rgb_black")
+    close(black.opacity[0], case["out_opacity_black"], "opacity_black")
+
+
+def check_layers(folder: Path, config: dict[str, Any], case: dict[str, np.ndarray]) -> None:
+    cameras = cameras_of(case)
+    depth, features = torch.from_numpy(case["in_depth"]), torch.from_numpy(case["in_features"])
+    layers, height, width = depth.shape
+    vertices = layer_vertices(depth[None], cameras[:1])[0]
+    close(vertices, case["out_vertices"], "vertices")
+    close(layer_faces(layers, height, width, "cpu"), case["out_faces"], "faces", tolerance=0)
+    close(vertex_features(features[None])[0], case["out_vertex_features"], "vertex_features")
+    pixels, seen_depth = cameras[2].project(vertices)
+    seen = torch.cat([2 * pixels - 1, seen_depth[:, None]], dim=-1)
+    close(seen, case["out_seen_by_camera2"], "seen_by_camera2")
+    texels = torch.from_numpy(case["in_texels"])
+    exists = torch.ones_like(texels[..., 0], dtype=torch.bool)
+    composed = compose_fragments(texels[..., :3], texels[..., 3], exists, farthest_opaque=False)
+    close(composed.values, case["out_composed"], "composed")
+    close(composed.opacity[..., None], case["out_composed_opacity"], "composed_opacity")
+    close(composed.weights[..., None], case["out_composed_weights"], "composed_weights")
+
+
+COMPONENTS: dict[str, Check] = {"cameras": check_cameras, "planes": check_planes, "layers": check_layers}
