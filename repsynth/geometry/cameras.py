@@ -200,8 +200,7 @@ def check_cameras(extrinsics: Tensor, intrinsics: Tensor, where: str) -> None:
 
     Raises:
         UserError: for NaN or infinite numbers, a rotation that is none, a mirrored one, a focal length that
-        is
-            not positive, or skew; the message names the first bad camera.
+            is not positive, or skew; the message names the first bad camera.
     """
     rotation = extrinsics[..., :3, :3].double()
     identity = torch.eye(3, dtype=torch.float64, device=rotation.device)

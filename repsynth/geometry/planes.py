@@ -69,8 +69,8 @@ def plane_sweep(
         [B, P, C, *size].
     """
     pixels = pixel_grid(*size, grid, images.device, depths.dtype).flatten(0, 1)
-    # A point at depth d is at d * direction + origin in the source camera: no need to visit the world per
-    plane.centre = reference.centres()[:, None]
+    # A point at depth d is at d * direction + origin in the source camera: the world is not visited per plane.
+    centre = reference.centres()[:, None]
     origin = source.to_camera(centre)
     direction = turned(source.rotation, reference.lift(pixels, torch.ones_like(pixels[:, 0])) - centre)
     depths = depths.expand(images.shape[0], -1)
