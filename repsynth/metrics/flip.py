@@ -5,12 +5,12 @@ YCxCz; HyAB colour distance in Hunt-adjusted L*a*b*; edges and points found in t
 """
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from repsynth.metrics.filters import separable
 
 _LINEAR_TO_XYZ = torch.tensor(
     [
@@ -105,15 +105,17 @@ def _hunt_lab(linear: Tensor) -> Tensor:
     """Linear RGB to L*a*b*, its chroma scaled by lightness (Hunt effect)."""
     delta = 6 / 29
     t = _relative_xyz(linear)
-    fx, fy, fz = torch.where(t > delta**3, t.clamp_min(1e-12) ** (1 / 3), t / (3 * delta**2) + 4 / 29).unbind(1)
+    fx, fy, fz = torch.where(t > delta**3, t.clamp_min(1e-12) ** (1 / 3), t / (3 * delta**2) + 4 / 29).unbind(
+        1
+    )
     lightness = 116 * fy - 16
     scale = 0.01 * lightness
     return torch.stack([lightness, scale * 500 * (fx - fy), scale * 200 * (fy - fz)], 1)
 
 
 def _hyab(first: Tensor, second: Tensor) -> Tensor:
-    difference = first - second
-    return difference[:, 0].abs() + difference[:, 1:].norm(dim=1)
+    lightness, a, b = (first - second).unbind(1)
+    return lightness.abs() + torch.hypot(a, b)
 
 
 def _colour_difference(opponent: Tensor, density: float) -> Tensor:
@@ -133,7 +135,7 @@ def _as_seen(opponent: Tensor, density: float) -> Tensor:
     """Blur each channel of YCxCz by its contrast sensitivity."""
     channels = [
         sum(
-            share * _separable(opponent[:, channel : channel + 1], line, line)
+            share * separable(opponent[:, channel : channel + 1], line, line, "repeat")
             for share, line in zip(*_sensitivity(channel, density), strict=True)
         )
         for channel in range(3)
@@ -162,7 +164,8 @@ def _feature_difference(achromatic: Tensor, density: float) -> Tensor:
     gauss, slope, curve = _detectors(density)
     differences = []
     for detector in (slope, curve):
-        across, down = _separable(lightness, gauss, detector), _separable(lightness, detector, gauss)
+        across = separable(lightness, gauss, detector, "repeat")
+        down = separable(lightness, detector, gauss, "repeat")
         first, second = torch.hypot(across, down).chunk(2)
         differences.append((first - second).abs())
     return (torch.maximum(*differences) / math.sqrt(2)).pow(_FEATURE_POWER).squeeze(1)
@@ -185,11 +188,3 @@ def _balanced(line: list[float]) -> list[float]:
     positive = sum(weight for weight in line if weight > 0)
     negative = -sum(weight for weight in line if weight < 0)
     return [weight / (positive if weight > 0 else negative) for weight in line]
-
-
-def _separable(planes: Tensor, down: Sequence[float], across: Sequence[float]) -> Tensor:
-    """Filter [N, 1, H, W] with the outer product of two lines; the border is repeated."""
-    radius = len(down) // 2
-    padded = F.pad(planes, [radius] * 4, mode="replicate")
-    padded = F.conv2d(padded, planes.new_tensor(down).view(1, 1, -1, 1))
-    return F.conv2d(padded, planes.new_tensor(across).view(1, 1, 1, -1))

@@ -4,11 +4,14 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from repsynth.metrics.filters import separable
 
 _RADIUS = 5
 _SIGMA = 1.5
+_GAUSS = [math.exp(-(x**2) / (2 * _SIGMA**2)) for x in range(-_RADIUS, _RADIUS + 1)]
+_WINDOW = [weight / sum(_GAUSS) for weight in _GAUSS]
 _C1 = 0.01**2
 _C2 = 0.03**2
 
@@ -34,27 +37,13 @@ def ssim(predicted: Tensor, expected: Tensor, border: Literal["zero", "valid"] =
         )
     with torch.autocast(predicted.device.type, enabled=False):
         p, e = predicted.float(), expected.float()
-        moments = _blurred(torch.stack([p, e, p * p, e * e, p * e]), border)
-        return _similarity(*moments).mean((1, 2, 3))
+        moments = separable(torch.cat([p, e, p * p, e * e, p * e]), _WINDOW, _WINDOW, border)
+        return _similarity(*moments.chunk(5)).mean((1, 2, 3))
 
 
-def _similarity(mean_p: Tensor, mean_e: Tensor, square_p: Tensor, square_e: Tensor, product: Tensor) -> Tensor:
+def _similarity(
+    mean_p: Tensor, mean_e: Tensor, square_p: Tensor, square_e: Tensor, product: Tensor
+) -> Tensor:
     both, squares = mean_p * mean_e, mean_p.square() + mean_e.square()
     covariance, variances = product - both, square_p + square_e - squares
     return (2 * both + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
-
-
-def _blurred(maps: Tensor, border: str) -> Tensor:
-    """Filter [..., H, W] with the window, one axis after the other."""
-    height, width = maps.shape[-2:]
-    window = _window(maps.device)
-    pad = _RADIUS if border == "zero" else 0
-    planes = maps.reshape(-1, 1, height, width)
-    planes = F.conv2d(planes, window.view(1, 1, -1, 1), padding=(pad, 0))
-    planes = F.conv2d(planes, window.view(1, 1, 1, -1), padding=(0, pad))
-    return planes.view(*maps.shape[:-2], *planes.shape[-2:])
-
-
-def _window(device: torch.device) -> Tensor:
-    weights = [math.exp(-(x**2) / (2 * _SIGMA**2)) for x in range(-_RADIUS, _RADIUS + 1)]
-    return torch.tensor([weight / sum(weights) for weight in weights], device=device)
