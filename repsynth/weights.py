@@ -1,8 +1,8 @@
 """Find, check and load the published weight files that losses and metrics stand on.
 
-One order everywhere: the option's own path, the folder in the environment variable REPSYNTH_WEIGHTS, the cache of
-torch hub, a download. The eight hexadecimal digits in a published name are the start of the file's SHA-256; torch hub
-does not compare them when the file is already there, this module always does.
+One order everywhere: the option's own path, the folder in the environment variable REPSYNTH_WEIGHTS, the
+cache of torch hub, a download. The eight hexadecimal digits in a published name are the start of the file's
+SHA-256; torch hub does not compare them when the file is already there, this module always does.
 """
 
 import fcntl
@@ -60,8 +60,8 @@ FILES = {
 def resolve(file: WeightFile, option: str, path: str | Path = AUTO, download: bool = True) -> Path:
     """Return where a weight file lies, checked; fetch it if it lies nowhere and that is allowed.
 
-    Of several processes on one machine one downloads and the others wait for it (a lock beside the file, so that
-    it also works before there is a process group).
+    Of several processes on one machine one downloads and the others wait for it (a lock beside the file, so
+    that it also works before there is a process group).
 
     Args:
         file: What is wanted, usually from `FILES`.
@@ -114,8 +114,8 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path, option: str) 
         if found is None or found.shape != tensor.shape:
             what = "is missing" if found is None else f"has the shape {list(found.shape)}"
             raise UserError(
-                f"the weight file {path} ({option}) does not fit: {key} {what}, expected {list(tensor.shape)}; "
-                "give the weights of the network that the option names"
+                f"the weight file {path} ({option}) does not fit: {key} {what}, "
+                f"expected {list(tensor.shape)}; give the weights of the network that the option names"
             )
     network.load_state_dict({key: state[key] for key in wanted})
 
@@ -123,8 +123,8 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path, option: str) 
 def fill_randomly(network: nn.Module, seed: int = 0) -> None:
     """Fill a convolutional network with a stand-in: weights from a fixed seed, features that do not vanish.
 
-    Biases are zero, weights normal; each convolution is scaled so that its output for one fixed picture (noise of
-    several octaves, 64 x 64) has unit standard deviation. The same on every machine up to rounding.
+    Biases are zero, weights normal; each convolution is scaled so that its output for one fixed picture
+    (noise of several octaves, 64 x 64) has unit standard deviation. The same on every machine up to rounding.
     """
     generator = torch.Generator().manual_seed(seed)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -197,8 +197,8 @@ def _lock(path: Path) -> Iterator[None]:
 def _missing(file: WeightFile, option: str, why: str) -> str:
     return (
         f"the weight file {file.name} is neither in ${VARIABLE} nor in {_cache()}, and {why}: fetch it from "
-        f'{file.address}, then give its path as {option} or its folder as ${VARIABLE}, or set {option} to "{RANDOM}" '
-        "for the stand-in"
+        f"{file.address}, then give its path as {option} or its folder as ${VARIABLE}, "
+        f'or set {option} to "{RANDOM}" for the stand-in'
     )
 
 
@@ -215,8 +215,8 @@ def _checked(path: Path, option: str) -> Path:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     if not found.startswith(expected):
         raise UserError(
-            f"the weight file {path} ({option}) is damaged or another one: its SHA-256 starts with {found[:8]}, "
-            f"its name says {expected}; delete it and fetch it again"
+            f"the weight file {path} ({option}) is damaged or another one: its SHA-256 starts with "
+            f"{found[:8]}, its name says {expected}; delete it and fetch it again"
         )
     return path
 

@@ -12,13 +12,13 @@ _UNDER_ROOT = 1e-6
 def layered_depth_variation(depth: Tensor, per_item: bool = False) -> Tensor:
     """Return the total variation of layered depth as a float32 scalar.
 
-    `sqrt(sum of squared differences between neighbours + 1e-6) / number of depths`. The released code takes one
-    root over the whole batch, so its value per scene falls with the batch size.
+    `sqrt(sum of squared differences between neighbours + 1e-6) / number of depths`. The released code takes
+    one root over the whole batch, so its value per scene falls with the batch size.
 
     Args:
         depth: [B, L, H, W] in scene units.
-        per_item: Take one root per item and average the items: independent of the batch size, and equal to the
-            released form for one item.
+        per_item: Take one root per item and average the items: independent of the batch size, and equal to
+            the released form for one item.
     """
     depth = depth.float()
     across = depth.diff(dim=-1).square().sum((1, 2, 3))
@@ -37,8 +37,8 @@ def order_hinge(depth: Tensor, power: Literal[1, 2] = 2) -> Tensor:
         power: 2 is the released code, 1 the paper's formula (margin 0).
 
     Returns:
-        `relu(depth[l + 1] - depth[l]) ** power`, the mean over pixels, the sum over the L - 1 pairs, the mean over
-        the batch. Zero for a single layer.
+        `relu(depth[l + 1] - depth[l]) ** power`, the mean over pixels, the sum over the L - 1 pairs, the
+        mean over the batch. Zero for a single layer.
     """
     excess = F.relu(depth.float().diff(dim=1))
     return excess.pow(power).mean((2, 3)).sum(1).mean()

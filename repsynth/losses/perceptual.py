@@ -13,7 +13,7 @@ from repsynth.losses.reconstruction import l1
 
 _WIDTHS = (64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4
 TAPS = (4, 9, 18, 27, 36)
-"""Lengths of the feature stack after which features are compared: relu1_2, relu2_2, relu3_4, relu4_4, relu5_4."""
+"""Lengths of the stack after which features are compared: relu1_2, relu2_2, relu3_4, relu4_4, relu5_4."""
 TAP_WEIGHTS = (1.0, 1.0, 2.0, 3.0, 40.0)
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -23,8 +23,8 @@ _OPTION = "the perceptual loss's weights option"
 class PerceptualLoss(nn.Module):
     """Weighted sum of L1 distances between VGG19 features at five depths.
 
-    The network is a frozen instrument, not a part of the model: it follows `.to()` but is in no `state_dict`, in no
-    list of parameters, in no DDP bucket, and stays in evaluation mode.
+    The network is a frozen instrument, not a part of the model: it follows `.to()` but is in no
+    `state_dict`, in no list of parameters, in no DDP bucket, and stays in evaluation mode.
 
     Example:
         >>> loss = PerceptualLoss(weights="random", levels=2)
@@ -79,14 +79,14 @@ class PerceptualLoss(nn.Module):
             features = block(features)
             yield features
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:  # noqa: ANN401 (nn.Module's)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:  # noqa: ANN401
         self._hidden[0]._apply(fn, recurse)
         self._scale = (fn(self._scale[0]), fn(self._scale[1]))
         return super()._apply(fn, recurse)
 
 
 def _features(levels: int) -> nn.Sequential:
-    """Return torchvision's VGG19 feature stack cut into one block per tap, layers named by their place in it."""
+    """Return VGG19's feature stack in one block per tap, layers named by their place in torchvision's."""
     stack: list[nn.Module] = []
     width = 3
     for widths in _WIDTHS[:levels]:

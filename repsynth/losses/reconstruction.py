@@ -12,7 +12,7 @@ def masked_mean(error: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         error: [B, C, H, W], any unit.
-        mask: [B, 1 or C, h, w] in [0, 1], resized bilinearly to the error's size. None counts every pixel alike.
+        mask: [B, 1 or C, h, w] in [0, 1], resized bilinearly to the error's size. None counts all.
 
     Returns:
         A float32 scalar: the mean over images and channels of `sum(mask * error) / (sum(mask) + 1e-6)`.
@@ -27,7 +27,7 @@ def masked_mean(error: Tensor, mask: Tensor | None = None) -> Tensor:
 def l1(predicted: Tensor, expected: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean absolute difference as a float32 scalar.
 
-    The official code compares pictures in [-1, 1], where this loss is twice that of the same pictures in [0, 1].
+    The official code compares pictures in [-1, 1]: twice the value of the same pictures in [0, 1].
 
     Args:
         predicted: [B, C, H, W].

@@ -1,7 +1,8 @@
 """LDR-FLIP: the difference seen when two images alternate at one place (Andersson et al., HPG 2020).
 
-Symbols follow the paper: CSF contrast sensitivity functions of the achromatic, red-green and blue-yellow channels of
-YCxCz; HyAB colour distance in Hunt-adjusted L*a*b*; edges and points found in the achromatic channel.
+Symbols follow the paper: CSF contrast sensitivity functions of the achromatic, red-green and blue-yellow
+channels of YCxCz; HyAB colour distance in Hunt-adjusted L*a*b*; edges and points found in the achromatic
+channel.
 """
 
 import math
@@ -71,7 +72,7 @@ def flip_map(predicted: Tensor, expected: Tensor, density: float | None = None) 
         return colour ** (1 - feature)
 
 
-# --- colour --------------------------------------------------------------------------------------------------------
+# --- colour ---------------------------------------------------------------------------------------
 
 
 def _to_linear(srgb: Tensor) -> Tensor:
@@ -133,13 +134,13 @@ def _colour_difference(opponent: Tensor, density: float) -> Tensor:
 
 def _as_seen(opponent: Tensor, density: float) -> Tensor:
     """Blur each channel of YCxCz by its contrast sensitivity."""
-    channels = [
-        sum(
-            share * separable(opponent[:, channel : channel + 1], line, line, "repeat")
-            for share, line in zip(*_sensitivity(channel, density), strict=True)
-        )
-        for channel in range(3)
-    ]
+    channels = []
+    for channel, plane in enumerate(opponent.split(1, dim=1)):
+        shares, lines = _sensitivity(channel, density)
+        blurred = [
+            share * separable(plane, line, line, "repeat") for share, line in zip(shares, lines, strict=True)
+        ]
+        channels.append(torch.stack(blurred).sum(0))
     return torch.cat(channels, 1)
 
 
@@ -155,7 +156,7 @@ def _sensitivity(channel: int, density: float) -> tuple[list[float], list[list[f
     return [mass / sum(masses) for mass in masses], lines
 
 
-# --- features ------------------------------------------------------------------------------------------------------
+# --- features -------------------------------------------------------------------------------------
 
 
 def _feature_difference(achromatic: Tensor, density: float) -> Tensor:

@@ -1,7 +1,7 @@
 """LPIPS v0.1 (Zhang et al., CVPR 2018), one figure per image.
 
-The network and the learned heads are those that ship inside torchmetrics; the backbone's weights are resolved, checked
-and loaded by `repsynth.weights`, because torchmetrics can only download them.
+The network and the learned heads are those that ship inside torchmetrics; the backbone's weights are
+resolved, checked and loaded by `repsynth.weights`, because torchmetrics can only download them.
 """
 
 from typing import Any, Literal

@@ -19,14 +19,14 @@ _C2 = 0.03**2
 def ssim(predicted: Tensor, expected: Tensor, border: Literal["zero", "valid"] = "zero") -> Tensor:
     """Return the structural similarity of each image, [N] float32 in [-1, 1].
 
-    Gaussian window of 11 x 11 with standard deviation 1.5, per channel, constants for the range [0, 1], the mean
-    over the map. Computed in float32 also inside autocast regions.
+    Gaussian window of 11 x 11 with standard deviation 1.5, per channel, constants for the range [0, 1], the
+    mean over the map. Computed in float32 also inside autocast regions.
 
     Args:
         predicted: [N, C, H, W] in [0, 1].
         expected: [N, C, H, W] in [0, 1].
-        border: "zero" surrounds both images with zeros and keeps the map's size, as the scorer of the papers does;
-            "valid" counts only the windows that lie inside, as Wang et al. do.
+        border: "zero" surrounds both images with zeros and keeps the map's size, as the papers' scorer
+            does; "valid" counts only the windows that lie inside, as Wang et al. do.
 
     Raises:
         ValueError: When border is "valid" and a side is smaller than the window.
