@@ -1,0 +1,98 @@
+"""Which checkpoint a command starts from."""
+
+import sys
+from pathlib import Path
+
+from lightning.pytorch import LightningModule
+
+from repsynth.callbacks.checkpoint import resume_path
+from repsynth.checkpoints import DurableCheckpointIO, check_fits
+from repsynth.errors import UserError
+
+_NONE = "none"
+
+
+def find(verb: str, root: Path, ckpt_path: str | None, resume: bool, dry_run: bool = False) -> Path | None:
+    """The checkpoint to load, or None to start from the initial weights.
+
+    Args:
+        verb: `fit`, `validate`, `test` or `predict`.
+        root: Run directory.
+        ckpt_path: A file, `best`, `last`, `none`; None means the initial weights for `fit`, otherwise the
+            run's best checkpoint or, where none was kept, its last one.
+        resume: Whether `fit` goes on from the run's newest good checkpoint.
+        dry_run: Nothing is loaded.
+
+    Raises:
+        UserError: There is no such checkpoint, or the options contradict each other.
+    """
+    if resume and ckpt_path:
+        raise UserError("--resume and --ckpt_path both name a checkpoint to start from; give one of them")
+    if dry_run or ckpt_path == _NONE:
+        return None
+    if resume:
+        return _resumed(root)
+    if ckpt_path is None:
+        return None if verb == "fit" else _best(root) or _last(root, verb)
+    if ckpt_path == "last":
+        return _last(root, verb)
+    return _best_or_error(root) if ckpt_path == "best" else _file(Path(ckpt_path))
+
+
+def load_weights(model: LightningModule, path: Path) -> None:
+    """Load the weights of a checkpoint, and nothing else of it, into a module.
+
+    Raises:
+        UserError: The file is missing, damaged, or belongs to another method or other networks.
+    """
+    state = DurableCheckpointIO().load_checkpoint(_file(path))
+    check_fits(state, model, path)
+    model.load_state_dict(state["state_dict"], strict=model.strict_loading)
+
+
+def _resumed(root: Path) -> Path | None:
+    path = resume_path(str(root))
+    if path is None:
+        print(
+            f"--resume: no checkpoint below {root} yet, training starts from the beginning", file=sys.stderr
+        )
+    return path
+
+
+def _best(root: Path) -> Path | None:
+    single = root / "checkpoints" / "best.ckpt"
+    if single.is_file():
+        return single
+    several = sorted((root / "checkpoints").glob("best-*.ckpt"))
+    if len(several) > 1:
+        names = ", ".join(path.name for path in several[:3])
+        raise UserError(
+            f"{root / 'checkpoints'} holds several best checkpoints ({names}); name one with --ckpt_path"
+        )
+    return several[0] if several else None
+
+
+def _best_or_error(root: Path) -> Path:
+    path = _best(root)
+    if path is None:
+        raise UserError(
+            f"--ckpt_path best: no best.ckpt in {root / 'checkpoints'}; the callback Checkpoint keeps one "
+            "when its `monitor` is set, --ckpt_path last takes the newest"
+        )
+    return path
+
+
+def _last(root: Path, verb: str) -> Path:
+    path = resume_path(str(root))
+    if path is None:
+        raise UserError(
+            f"{verb} finds no checkpoint in {root / 'checkpoints'} (trainer.default_root_dir); train first, "
+            "name a file with --ckpt_path, or take the initial weights with --ckpt_path none"
+        )
+    return path
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; name a file, or best, last or none (--ckpt_path)")
+    return path

@@ -1,0 +1,97 @@
+"""`repsynth fit | validate | test | predict`: from a configuration to a run."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from repsynth.cli import checks, dry_run, every_run, starting_point
+from repsynth.cli.configuration import Configuration
+from repsynth.cli.parsing import CommandLine, parse
+from repsynth.cli.quiet import quiet_lightning
+from repsynth.cli.saved_config import SavedConfig
+from repsynth.cli.wording import one_line
+from repsynth.errors import UserError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        verb: `fit`, `validate`, `test` or `predict`.
+        arguments: The words that make the configuration (`--config`, overrides).
+        configuration: The same, merged, for the words of mistakes.
+        ckpt_path: A checkpoint, `best`, `last`, `none`, or None for the verb's default.
+        resume: Continue from the newest good checkpoint of the run directory.
+        init_from: A checkpoint whose weights training starts from.
+        dry_run: Show what would run, and leave.
+    """
+
+    verb: str
+    arguments: list[str]
+    configuration: Configuration
+    ckpt_path: str | None = None
+    resume: bool = False
+    init_from: Path | None = None
+    dry_run: bool = False
+
+
+def run(request: Request) -> None:
+    """Parse, check, build and run.
+
+    Raises:
+        UserError: Any mistake in configuration, data or checkpoint; before training and before workers start.
+    """
+    command = parse(request.arguments, request.configuration)
+    root = Path(command.config.trainer.default_root_dir)
+    if not request.dry_run:
+        checks.writable(root)
+    start = starting_point.find(request.verb, root, request.ckpt_path, request.resume, request.dry_run)
+    model, data, settings = _instantiate(command)
+    checks.inputs(model, data)
+    if request.init_from:
+        starting_point.load_weights(model, request.init_from)
+    if request.dry_run:
+        print(command.dump())
+        dry_run.show(request.verb, model, data, lambda **extra: _trainer({**settings, **extra}))
+        return
+    trainer = _trainer(every_run.complete(settings, root, SavedConfig(command.plain())))
+    checks.strategy(model, trainer)
+    _announce(request.verb, root, trainer, start)
+    getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)
+
+
+def _instantiate(command: CommandLine) -> tuple[LightningModule, LightningDataModule, dict[str, Any]]:
+    try:
+        objects = command.parser.instantiate_classes(command.config)
+    except MisconfigurationException as error:
+        raise UserError(f"the configuration was refused: {one_line(str(error))}") from error
+    return objects.model, objects.data, dict(objects.trainer)
+
+
+def _trainer(settings: dict[str, Any]) -> Trainer:
+    """Build the trainer; what it refuses is an option of the section `trainer`."""
+    try:
+        with quiet_lightning():
+            return Trainer(**settings)
+    except UserError:
+        raise
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(
+            f"the section 'trainer' of the configuration was refused: {one_line(str(error))}"
+        ) from error
+
+
+def _announce(verb: str, root: Path, trainer: Trainer, start: Path | None) -> None:
+    if trainer.is_global_zero:
+        devices = (
+            f"{trainer.world_size} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
+        )
+        origin = f", from {start}" if start else ""
+        print(
+            f"{verb}: {devices}, precision {trainer.precision}, run directory {root}{origin}", file=sys.stderr
+        )
