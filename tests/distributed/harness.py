@@ -1,0 +1,133 @@
+"""Kill a run, resume it, and compare it with the run that was never stopped: usable for any method.
+
+A run is a function `make(root, extra) -> (trainer, module, datamodule)` that puts the callbacks `extra` before the
+checkpoint callback. It is called once per start, as a new process would.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import lightning.pytorch as pl
+import torch
+
+from repsynth.callbacks.checkpoint import resume_path
+
+Make = Callable[
+    [Path, tuple[pl.Callback, ...]], tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]
+]
+
+EXPECTED_DIFFERENCES = ("/callbacks/Checkpoint{",)
+"""Entries that hold paths or clocks: the checkpoint callback's own file names lie in another folder."""
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no `except Exception` catches it, and nothing is saved on the way out."""
+
+
+class KillAt(pl.Callback):
+    """Ends the run at the nth call of a hook, without letting any other callback save."""
+
+    def __init__(self, hook: str, count: int) -> None:
+        self.left = count
+        setattr(self, hook, self._count)
+
+    def _count(self, trainer: pl.Trainer, *_: object, **__: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            trainer.save_checkpoint = lambda *_, **__: None  # type: ignore[method-assign]
+            raise Killed
+
+
+@contextmanager
+def kill_while_saving(count: int) -> Iterator[None]:
+    """Ends the run in the middle of the nth checkpoint file, whose second half is then missing."""
+    left = count
+
+    def save(state: object, file: Any) -> None:  # noqa: ANN401
+        nonlocal left
+        left -= 1
+        real_save(state, file)
+        if left == 0:
+            file.truncate(file.tell() // 2)
+            raise Killed
+
+    real_save = torch.save
+    with mock.patch("repsynth.checkpoints.torch.save", save):
+        yield
+
+
+def start(make: Make, root: Path, extra: tuple[pl.Callback, ...] = ()) -> pl.Trainer:
+    """Train in `root` from its newest good checkpoint, or from the beginning."""
+    trainer, module, data = make(root, extra)
+    trainer.fit(module, datamodule=data, ckpt_path=resume_path(root))
+    return trainer
+
+
+def start_and_kill(make: Make, root: Path, hook: str, count: int) -> None:
+    """Train until the nth call of `hook`; `saving` is the middle of a checkpoint file."""
+    try:
+        if hook == "saving":
+            with kill_while_saving(count):
+                start(make, root)
+        else:
+            start(make, root, (KillAt(hook, count),))
+    except Killed:
+        return
+    raise AssertionError(f"the run ended before call {count} of {hook}")
+
+
+def final_state(root: Path) -> dict[str, Any]:
+    """The checkpoint with which a run ended."""
+    return torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def differences(first: object, second: object, place: str = "") -> list[str]:
+    """Where two checkpoints differ by a single bit, as paths of keys."""
+    if place.startswith(EXPECTED_DIFFERENCES):
+        return []
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        same = first.dtype == second.dtype and first.shape == second.shape and torch.equal(first, second)
+        return [] if same else [place]
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        odd = [f"{place}/{key}" for key in first.keys() ^ second.keys()]
+        shared = [key for key in first if key in second]
+        return odd + [d for key in shared for d in differences(first[key], second[key], f"{place}/{key}")]
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{place}/{i}")]
+    return [] if type(first) is type(second) and first == second else [f"{place}: {first!r} != {second!r}"]
+
+
+def run_ranks(world: int, function: Callable[..., None], *arguments: object) -> None:
+    """Call `function(*arguments)` in `world` new processes that a Trainer with `devices=world` joins as ranks."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = torch.multiprocessing.spawn(_as_rank, (world, port, function, arguments), world, join=False)
+    try:
+        while not context.join(timeout=240):
+            pass
+    finally:
+        for process in context.processes:
+            if process.is_alive():
+                process.kill()
+
+
+def _as_rank(
+    rank: int, world: int, port: int, function: Callable[..., None], arguments: Sequence[object]
+) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        WORLD_SIZE=str(world),
+        LOCAL_RANK=str(rank),
+        NODE_RANK="0",
+        GLOO_SOCKET_IFNAME="lo",
+    )
+    function(*arguments)
