@@ -1,0 +1,50 @@
+# Needs python3 (3.11 or newer) with venv and pip, nothing else.
+#   make setup CONSTRAINT=         install the newest torch, whatever the machine
+#   make setup CONSTRAINT=FILE     install with another constraints file
+#   make test PYTHON=/path/python3.12 VENV=.venv312
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= test
+# Without an NVIDIA driver the constraint keeps gigabytes of CUDA packages away; with one it would install a CPU build.
+CONSTRAINT ?= $(if $(or $(shell command -v nvidia-smi),$(wildcard /proc/driver/nvidia/version)),,constraints/cpu.txt)
+
+# The variable, not the option, so that isolated builds obey it too.
+PIP = $(if $(CONSTRAINT),PIP_CONSTRAINT=$(abspath $(CONSTRAINT))) $(VENV)/bin/python -m pip
+RUN = $(VENV)/bin/python
+STAMP = $(VENV)/.installed-$(subst /,-,$(basename $(CONSTRAINT)))-$(EXTRAS)
+
+.PHONY: setup demo test test-slow lint prove bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINT)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --disable-pip-version-check --upgrade pip
+	$(PIP) install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: setup
+	$(RUN) -m repsynth.demo
+
+test: setup
+	$(RUN) -m pytest
+
+test-slow: setup
+	$(RUN) -m pytest -m slow
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+prove: setup
+	$(RUN) -m pytest -m "slow or not slow"
+
+bench: setup
+	$(RUN) benchmarks/rasterizer.py
+	$(RUN) benchmarks/training_step.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
