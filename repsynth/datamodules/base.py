@@ -1,0 +1,241 @@
+"""The data module that all others derive from: batch size, seed, resumable loaders, device transfer."""
+
+import os
+import warnings
+from collections.abc import Sized
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from repsynth.datamodules.samplers import EvalBatchSampler, TrainBatchSampler
+from repsynth.errors import UserError
+
+EvalStage = Literal["val", "test"]
+
+
+class DataModule(LightningDataModule):
+    """Loaders that resume exactly and count every evaluation sample once.
+
+    A subclass gives `train_dataset`, `eval_dataset`, perhaps `predict_dataset` and `check`. Its data sets
+    have a length, are indexed by `SampleKey` and give dicts with uint8 images; `collate` joins them.
+
+    Args:
+        batch_size: samples per training step over ALL ranks; must be divisible by their number.
+        eval_batch_size: samples per evaluation batch of each rank.
+        num_workers: loader processes per rank; 0 loads in the training process.
+        seed: of the order of the data and of every example; None takes the one of `seed_everything`, else 0.
+            A resumed run continues with the seed of its checkpoint.
+        persistent_workers: keep the loader processes between epochs.
+        prefetch_factor: batches that each worker prepares ahead.
+
+    Raises:
+        UserError: a batch size below 1 or a negative number of workers.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 4,
+        eval_batch_size: int = 1,
+        num_workers: int = 0,
+        seed: int | None = None,
+        persistent_workers: bool = True,
+        prefetch_factor: int = 2,
+    ) -> None:
+        super().__init__()
+        require_at_least(
+            1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch_factor=prefetch_factor
+        )
+        require_at_least(0, num_workers=num_workers, seed=seed or 0)
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.persistent_workers = persistent_workers
+        self.prefetch_factor = prefetch_factor
+        # A small evaluation set may leave a rank without any sample.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    # What a subclass gives.
+
+    def train_dataset(self) -> Dataset[Any]:
+        """The training examples, in a fixed order."""
+        raise NotImplementedError
+
+    def eval_dataset(self, stage: EvalStage) -> Dataset[Any]:
+        """The examples of validation or test, in the order of their ids."""
+        raise NotImplementedError
+
+    def predict_dataset(self) -> Dataset[Any]:
+        """The examples of `predict`; those of the test by default."""
+        return self.eval_dataset("test")
+
+    def check(self) -> None:
+        """Look at the data before any worker starts; raise UserError for what is missing or broken."""
+
+    def collate(self, examples: list[Any]) -> Any:  # noqa: ANN401
+        """Join examples to the typed batch of the task."""
+        return default_collate(examples)
+
+    def describe(self) -> dict[str, int]:
+        """Counts for `--dry-run`, by what they count."""
+        return {
+            "training samples": length(self.train_dataset()),
+            "samples per epoch": self.samples_per_epoch,
+            "validation samples": length(self.eval_dataset("val")),
+            "test samples": length(self.eval_dataset("test")),
+        }
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples that one epoch trains on over all ranks (the incomplete last batch is dropped)."""
+        return length(self.train_dataset()) // self.batch_size * self.batch_size
+
+    # What Lightning calls.
+
+    def prepare_data(self) -> None:
+        """Check the data in the main process, before loaders exist."""
+        self.check()
+
+    def setup(self, stage: str) -> None:
+        """Check that batch size, ranks and Trainer fit together."""
+        world = self._world
+        trainer = self.trainer
+        if trainer is not None and world > 1 and trainer._accelerator_connector.use_distributed_sampler:
+            raise UserError(
+                "trainer.use_distributed_sampler is true: Lightning would repeat evaluation samples and "
+                "change the training order; set it to false, the data module shards by itself"
+            )
+        if stage == "fit" and self.batch_size % world:
+            raise UserError(
+                f"data.batch_size is {self.batch_size}, the size over all {world} ranks, and cannot be "
+                f"divided by them; use a multiple of {world}"
+            )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The shuffled loader, from the position that Lightning restored."""
+        dataset = self.train_dataset()
+        if length(dataset) < self.batch_size:
+            raise UserError(
+                f"{type(self).__name__}: {length(dataset)} training samples are fewer than data.batch_size "
+                f"{self.batch_size}, so no full batch exists; lower data.batch_size or add data"
+            )
+        sampler = TrainBatchSampler(length(dataset), self.batch_size, self.seed, self._rank, self._world)
+        sampler.epoch, sampler.start_batch = self._position(len(sampler))
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Every validation sample once over all ranks."""
+        return self._eval_loader(self.eval_dataset("val"))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Every test sample once over all ranks."""
+        return self._eval_loader(self.eval_dataset("test"))
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Every sample to predict once over all ranks."""
+        # Lightning cannot know that ours drops nothing, and says so.
+        warnings.filterwarnings("ignore", message=".*custom batch sampler `EvalBatchSampler` for prediction")
+        return self._eval_loader(self.predict_dataset())
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Images to float32 in [0, 1], on the device."""
+        return bytes_to_unit(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What fixes the order of the data."""
+        return {"seed": self.seed, "batch_size": self.batch_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the checkpoint's seed; refuse another global batch when training goes on.
+
+        Raises:
+            UserError: the checkpoint's batch size is another one.
+        """
+        fitting = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and state_dict["batch_size"] != self.batch_size:
+            raise UserError(
+                f"data.batch_size is {self.batch_size}, but the checkpoint to resume was trained with "
+                f"{state_dict['batch_size']} and its place in the data counts such batches; resume with "
+                f"data.batch_size {state_dict['batch_size']}"
+            )
+        self.seed = state_dict["seed"]
+
+    # Inner parts.
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+    def _position(self, length_of_epoch: int) -> tuple[int, int]:
+        """(epoch, batch) to start from; Lightning has restored its loops when it asks for the loader."""
+        if self.trainer is None:
+            return 0, 0
+        # The one counter that is the same whether the checkpoint was saved at the end of the last
+        # batch, in validation, at the end of the epoch or at the start of the next: epochs begun.
+        loop: Any = self.trainer.fit_loop
+        epochs = loop.epoch_progress.current.started
+        batches = loop.epoch_loop.batch_progress.current.processed
+        if batches >= _batches_per_epoch(length_of_epoch, self.trainer.limit_train_batches):
+            return epochs, 0
+        return max(epochs - 1, 0), batches
+
+    def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        sampler = EvalBatchSampler(length(dataset), self.eval_batch_size, self._rank, self._world)
+        return self._loader(dataset, sampler)
+
+    def _loader(
+        self, dataset: Dataset[Any], sampler: TrainBatchSampler | EvalBatchSampler
+    ) -> DataLoader[Any]:
+        workers: dict[str, Any] = {}
+        if self.num_workers:
+            workers = {"persistent_workers": self.persistent_workers, "prefetch_factor": self.prefetch_factor}
+        # An iterator draws its workers' base seed: from the loader's own generator, so that the global stream
+        # of a resumed run is not one draw off. The worker processes themselves run torch on one thread.
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),
+            **workers,
+        )
+
+
+def bytes_to_unit(batch: Any) -> Any:  # noqa: ANN401
+    """Turn every uint8 tensor in nested dicts, lists and tuples into float32 / 255; keep the rest."""
+    if isinstance(batch, Tensor):
+        return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+    if isinstance(batch, dict):
+        return {key: bytes_to_unit(value) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(bytes_to_unit(value) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(bytes_to_unit(value) for value in batch)
+    return batch
+
+
+def length(dataset: Dataset[Any]) -> int:
+    """The number of examples; torch's `Dataset` does not declare it."""
+    assert isinstance(dataset, Sized)
+    return len(dataset)
+
+
+def require_at_least(lowest: int, **options: int) -> None:
+    """Raise UserError naming the first data option below `lowest`."""
+    for name, value in options.items():
+        if value < lowest:
+            raise UserError(f"data.{name} is {value}; it must be at least {lowest}")
+
+
+def _batches_per_epoch(batches: int, limit: float) -> int:
+    """How many batches the Trainer reads per epoch under its `limit_train_batches`."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)

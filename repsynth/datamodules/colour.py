@@ -1,0 +1,44 @@
+"""Photometric augmentation, the same for all views of an example. The only file that knows albumentations."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+
+def jitter_colours(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast, saturation, hue and gamma at random, identically in all images.
+
+    Args:
+        images: [N, 3, H, W] uint8 RGB.
+        rng: of the example; equal generators give equal results.
+
+    Returns:
+        [N, 3, H, W] uint8.
+    """
+    # Side by side in one picture, so that also what depends on the picture's mean is the same for all.
+    count, channels, height, width = images.shape
+    joined = images.transpose(2, 0, 3, 1).reshape(height, count * width, channels)
+    transform = _transform()
+    transform.set_random_seed(int(rng.integers(2**31)))
+    changed = transform(image=np.ascontiguousarray(joined))["image"]
+    return np.ascontiguousarray(changed.reshape(height, count, width, channels).transpose(1, 3, 0, 2))
+
+
+@cache
+def _transform() -> Any:  # noqa: ANN401
+    """The albumentations pipeline; importing it takes a second."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version
+    import albumentations
+    import cv2
+
+    set_threads: Callable[[int], None] = cv2.setNumThreads
+    set_threads(0)  # its threads hang in forked loader workers
+    return albumentations.Compose(
+        [
+            albumentations.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, p=0.8),
+            albumentations.RandomGamma(gamma_limit=(80, 125), p=0.3),
+        ]
+    )

@@ -1,0 +1,95 @@
+"""Which samples a rank reads, in which order: a pure function of (seed, epoch), started from a counter.
+
+Lightning's own samplers do not resume inside an epoch and pad evaluation sets by repeating samples; these do
+neither. They yield `SampleKey`s, so that a data set can derive every random choice of an example from
+(seed, epoch, index) whichever worker or rank loads it.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+import numpy as np
+
+
+class SampleKey(NamedTuple):
+    """What a data set is indexed by. Evaluation always has epoch 0."""
+
+    epoch: int
+    index: int  # type: ignore[assignment]  # a tuple's method of that name is not needed
+
+    def rng(self, seed: int) -> np.random.Generator:
+        """The generator of every random choice made for this example."""
+        return np.random.default_rng(np.random.SeedSequence([seed, self.epoch, self.index]))
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation [size] int64 in which an epoch visits its samples."""
+    # The third word keeps this stream apart from those of the examples, which are seeded by three words too.
+    return np.random.default_rng(np.random.SeedSequence([seed, epoch, 0, 0x0EDE])).permutation(size)
+
+
+class TrainBatchSampler:
+    """Batches of one rank, shuffled by (seed, epoch), from batch `start_batch` of epoch `start_epoch` on.
+
+    A global batch is a run of `global_batch` neighbours of the epoch's permutation; rank r takes every
+    world-th sample of it, starting at r, so the global order is the same for any number of ranks. The
+    incomplete last batch is dropped. `len()` is that of a whole epoch also when the first one starts in its
+    middle, because Lightning ends the epoch by its own count of batches.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        global_batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        start_epoch: int = 0,
+        start_batch: int = 0,
+    ) -> None:
+        self.size = size
+        self.global_batch = global_batch
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = start_epoch
+        self.start_batch = start_batch
+
+    @property
+    def sampler(self) -> Self:
+        """Lightning calls `set_epoch` on `loader.batch_sampler.sampler` only."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of another epoch; the present one keeps its starting batch."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.start_batch = 0
+
+    def __len__(self) -> int:
+        return self.size // self.global_batch
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch = self.epoch
+        order = epoch_order(self.size, self.seed, epoch)
+        for batch in range(self.start_batch, len(self)):
+            joined = order[batch * self.global_batch : (batch + 1) * self.global_batch]
+            yield [SampleKey(epoch, int(index)) for index in joined[self.rank :: self.world]]
+
+
+class EvalBatchSampler:
+    """Batches of one rank in order: every sample once over all ranks, none repeated, none dropped.
+
+    Rank r reads the samples r, r + world, ...; ranks may have different numbers of batches, also none.
+    """
+
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.indices = range(rank, size, world)
+        self.per_batch = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.per_batch)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for start in range(0, len(self.indices), self.per_batch):
+            yield [SampleKey(0, index) for index in self.indices[start : start + self.per_batch]]
