@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repsynth import weights as weight_files
+from repsynth.errors import UserError
 from repsynth.losses.reconstruction import l1
 
 _WIDTHS = (64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4
@@ -59,11 +60,15 @@ class PerceptualLoss(nn.Module):
             mask: [B, 1, H, W] in [0, 1], resized bilinearly to each map of features. None counts everything.
 
         Raises:
-            ValueError: When the pictures are too small for the deepest tap.
+            UserError: When the pictures are too small for the deepest tap.
         """
         smallest = 2 ** (self.levels - 1)
         if min(predicted.shape[-2:]) < smallest:
-            raise ValueError(f"predicted has sides below {smallest} pixels: {list(predicted.shape)}")
+            raise UserError(
+                f"the perceptual loss with {self.levels} levels needs sides of at least {smallest} pixels, "
+                f"but gets "
+                f"{list(predicted.shape)}: train on larger images or lower its option levels"
+            )
         with torch.no_grad():
             targets = list(self._maps(expected))
         terms = (

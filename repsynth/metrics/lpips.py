@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repsynth import weights as weight_files
+from repsynth.errors import UserError
 
 Backbone = Literal["alex", "vgg", "squeeze"]
 
@@ -56,13 +57,14 @@ class LPIPS(nn.Module):
             expected: [N, 3, H, W] in [0, 1].
 
         Raises:
-            ValueError: When a side is too small for the backbone.
+            UserError: When a side is too small for the backbone.
         """
         smallest = _SMALLEST[self.backbone]
         if min(predicted.shape[-2:]) < smallest:
-            raise ValueError(
-                f"LPIPS with {self.backbone} needs sides of at least {smallest} pixels, "
-                f"got {list(predicted.shape)}"
+            raise UserError(
+                f"LPIPS with {self.backbone} needs sides of at least {smallest} pixels, but gets "
+                f"{list(predicted.shape)} after the crop: evaluate larger images or leave lpips out of "
+                f"metrics"
             )
         with torch.autocast(predicted.device.type, enabled=False):
             distances: Tensor = self.network(predicted.float(), expected.float(), normalize=True)

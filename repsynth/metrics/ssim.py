@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from repsynth.errors import UserError
 from repsynth.metrics.filters import separable
 
 _RADIUS = 5
@@ -29,11 +30,12 @@ def ssim(predicted: Tensor, expected: Tensor, border: Literal["zero", "valid"] =
             does; "valid" counts only the windows that lie inside, as Wang et al. do.
 
     Raises:
-        ValueError: When border is "valid" and a side is smaller than the window.
+        UserError: When border is "valid" and a side is smaller than the window.
     """
     if border == "valid" and min(predicted.shape[-2:]) <= 2 * _RADIUS:
-        raise ValueError(
-            f"ssim with border 'valid' needs sides of at least 11 pixels, got {list(predicted.shape)}"
+        raise UserError(
+            f"SSIM with the border option 'valid' needs sides of at least 11 pixels, but gets "
+            f"{list(predicted.shape)}: evaluate larger images or take the border option 'zero'"
         )
     with torch.autocast(predicted.device.type, enabled=False):
         p, e = predicted.float(), expected.float()
