@@ -69,7 +69,7 @@ def plane_sweep(
         [B, P, C, *size].
     """
     pixels = pixel_grid(*size, grid, images.device, depths.dtype).flatten(0, 1)
-    # A point at depth d is at d * direction + origin in the source camera: the world is not visited per plane.
+    # A point at depth d is at d * direction + origin in the source camera: no detour through the world.
     centre = reference.centres()[:, None]
     origin = source.to_camera(centre)
     direction = turned(source.rotation, reference.lift(pixels, torch.ones_like(pixels[:, 0])) - centre)
