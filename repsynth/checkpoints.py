@@ -111,7 +111,7 @@ class DurableCheckpointIO(CheckpointIO):
     """Lightning's checkpoint plugin on `write` and `verify`. Loads with `weights_only=True` always.
 
     Attributes:
-        module: if set (the preflight callback does), a checkpoint that does not fit it is refused.
+        module: if set (see `use_durable_files`), a checkpoint that does not fit it is refused.
     """
 
     def __init__(self) -> None:
@@ -146,6 +146,14 @@ class DurableCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint that is there; never fails the run."""
         _discard(Path(path))
+
+
+def use_durable_files(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Make a trainer read and write checkpoints through `DurableCheckpointIO`, checked against its module."""
+    plugin = trainer.strategy.checkpoint_io
+    if not isinstance(plugin, DurableCheckpointIO):
+        plugin = trainer.strategy.checkpoint_io = DurableCheckpointIO()
+    plugin.module = module
 
 
 def check_fits(state: State, module: pl.LightningModule, path: Path) -> None:

@@ -22,7 +22,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.ranks import largest
-from repsynth.checkpoints import DurableCheckpointIO, State, newest_good
+from repsynth.checkpoints import State, newest_good, use_durable_files
 from repsynth.errors import UserError
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -36,8 +36,8 @@ class Checkpoint(ModelCheckpoint):
     """Keeps `checkpoints/last.ckpt`, the one before it as `last-1.ckpt`, and the best by a validation figure.
 
     Saves at the cadence, at the end of training, on SIGTERM or SIGUSR1 (at the end of the batch; then the run
-    stops, and under SLURM a SIGUSR1 requeues the job), and on an exception outside of a training step in a run
-    of one rank. Only rank 0 writes.
+    stops, and under SLURM a SIGUSR1 requeues the job), and on an exception outside of a training step in a
+    run of one rank. Only rank 0 writes.
 
     Args:
         monitor: logged validation figure that chooses the best, for example `val/psnr`; None keeps no best.
@@ -45,6 +45,9 @@ class Checkpoint(ModelCheckpoint):
         save_top_k: how many best checkpoints stay: `best.ckpt`, or `best-<samples>.ckpt` if more than one.
         every_samples: save whenever this many more training samples are done (global, over all ranks).
         every_minutes: save whenever this much time has passed on the clock of rank 0.
+
+    Attributes:
+        seconds_saving: time spent on all saves so far.
 
     Raises:
         UserError: a cadence that is not positive, or `save_top_k` below 1.
@@ -88,12 +91,12 @@ class Checkpoint(ModelCheckpoint):
         self._validation_pending = False
         self._due_at_epoch_end = False
         self._saved = 0
+        self.seconds_saving = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Choose the folder and make sure that files are written durably."""
         self.dirpath = str(folder(trainer.default_root_dir))
-        if not isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
-            trainer.strategy.checkpoint_io = DurableCheckpointIO()
+        use_durable_files(trainer, pl_module)
         with warnings.catch_warnings():
             # A resumed run finds its own files there.
             warnings.filterwarnings("ignore", message="Checkpoint directory")
@@ -201,11 +204,19 @@ class Checkpoint(ModelCheckpoint):
         self._saved = self._samples
         self._validation_pending = validation_pending
         path = Path(str(self.dirpath)) / "last.ckpt"
+        start = time.monotonic()
         try:
             trainer.save_checkpoint(path, storage_options={"previous": path.with_name("last-1.ckpt")})
         finally:
             self._validation_pending = False
+        self.seconds_saving += time.monotonic() - start
         self._schedule_next()
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        """Called by the parent for a best one."""
+        start = time.monotonic()
+        super()._save_checkpoint(trainer, filepath)
+        self.seconds_saving += time.monotonic() - start
 
     def _schedule_next(self) -> None:
         self._due_time = time.monotonic() + self.every_seconds

@@ -23,8 +23,9 @@ _TRAINING, _EPOCH, _EVALUATION = range(3)
 class Determinism(pl.Callback):
     """The one counter of samples seen, the seeds of every step, and the x-axis of every logger.
 
-    The data module gives the seed (`seed`) and the global batch size (`batch_size`). The callback moves itself to
-    the front of the trainer's list, so that all others read a counter that includes the batch that just ended.
+    The data module gives the seed (`seed`) and the global batch size (`batch_size`). The callback moves
+    itself to the front of the trainer's list, so that all others read a counter that includes the batch just
+    ended.
 
     Attributes:
         samples_seen: training samples that finished a step, over all ranks; kept in the checkpoint.
@@ -45,8 +46,8 @@ class Determinism(pl.Callback):
         callbacks.insert(0, self)
         if stage == "fit" and not hasattr(_datamodule(trainer), "batch_size"):
             raise UserError(
-                "the Determinism callback counts samples by the data module's global batch_size and found none: train"
-                "  with a data module derived from repsynth.datamodules.base.DataModule"
+                "the Determinism callback counts samples by the data module's batch_size and found none: "
+                "train with a data module derived from repsynth.datamodules.base.DataModule"
             )
         # `step` is the same number on every rank: the advice to reduce it would cost a collective.
         warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\('step'")

@@ -1,7 +1,7 @@
 """Kill a run, resume it, and compare it with the run that was never stopped: usable for any method.
 
-A run is a function `make(root, extra) -> (trainer, module, datamodule)` that puts the callbacks `extra` before the
-checkpoint callback. It is called once per start, as a new process would.
+A run is a function `make(root, extra) -> (trainer, module, datamodule)` that puts the callbacks `extra`
+before the checkpoint callback. It is called once per start, as a new process would.
 """
 
 import os
@@ -104,7 +104,7 @@ def differences(first: object, second: object, place: str = "") -> list[str]:
 
 
 def run_ranks(world: int, function: Callable[..., None], *arguments: object) -> None:
-    """Call `function(*arguments)` in `world` new processes that a Trainer with `devices=world` joins as ranks."""
+    """Call `function(*arguments)` in `world` new processes, each a rank of Trainers with `devices=world`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
-from harness import Make, differences, final_state, run_ranks, start, start_and_kill
+from harness import Make, differences, final_state, start, start_and_kill
 from toy import Toy, ToyGAN, build
 
 KILLS = [
