@@ -117,7 +117,7 @@ def project_vertices(
 
 
 def interpolate_attributes(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
-    """Return vertex attributes [B, V, C] at the fragments, [B, H, W, K, C]; zero where there is no fragment."""
+    """Return vertex attributes [B, V, C] at the fragments, [B, H, W, K, C]; zero where there is none."""
     flat = fragments.face.flatten()
     place = (flat >= 0).nonzero()[:, 0]
     image = place // (flat.numel() // attributes.shape[0])
@@ -183,8 +183,8 @@ def render_textured(
         rasterizer: the back end.
 
     Returns:
-        Texture coordinates [B, 2, H, W], -1 where there is no surface, and the texture sampled there bilinearly,
-        zeros outside of it, [B, C, H, W].
+        Texture coordinates [B, 2, H, W], -1 where there is no surface, and the texture sampled there
+        bilinearly, zeros outside of it, [B, C, H, W].
     """
     screen, drawn = project_vertices(vertices, faces, cameras, near)
     found = rasterizer(screen, faces, size, interpolation=interpolation, drawn=drawn, far=far_clip)
