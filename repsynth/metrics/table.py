@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch.distributed as dist
 
 from repsynth.errors import UserError
 
+T = TypeVar("T")
 Row = tuple[str, tuple[float, ...]]
 """A sample's id and its figures."""
 
@@ -25,10 +26,14 @@ class Summary(NamedTuple):
     standard_error: float | None
 
 
-def gather(rows: Sequence[Row]) -> list[Row]:
-    """Join the rows of all ranks, sorted by id, in one collective; without a process group only sort them.
+def gather(rows: Sequence[tuple[str, T]]) -> list[tuple[str, T]]:
+    """Join what all ranks know of samples, sorted by id, in one collective; without a process group only
+    sort.
 
     Every rank must call it, also one without rows, and every rank gets the same list.
+
+    Args:
+        rows: Pairs of a sample's id and anything that can be pickled.
 
     Raises:
         UserError: On every rank, when an id comes twice or there is no row at all.
@@ -67,7 +72,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     _write(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def _refuse_duplicates(rows: Sequence[Row]) -> None:
+def _refuse_duplicates(rows: Sequence[tuple[str, Any]]) -> None:
     ids = [name for name, _ in rows]
     twice = sorted({name for name, following in pairwise(ids) if name == following})
     if twice:

@@ -1,0 +1,227 @@
+"""Pictures of every evaluation, and videos of predictions."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from repsynth.batches import Paired
+from repsynth.callbacks.determinism import samples_seen
+from repsynth.callbacks.evaluation import Stage, require_paired
+from repsynth.callbacks.shards import let_every_rank_evaluate
+from repsynth.errors import UserError
+from repsynth.media import Panel, false_colours, grid, to_bytes, write_png, write_video
+from repsynth.metrics.table import gather
+
+Panels = dict[str, Panel]
+"""The cells of a sample's row, by title."""
+
+
+class Media(pl.Callback):
+    """Draws the same samples at every evaluation, so that the pictures can be flipped through in time.
+
+    The samples are the first ids in sorted order, whatever the number of ranks. A row holds the step's
+    pictures (`Paired["panels"]` with three channels), prediction, truth, error, and then the step's maps of
+    one channel (depth) in false colours. The grid goes to `media/<stage>_<samples seen>.png` below the
+    trainer's `default_root_dir` and to the TensorBoard and W&B loggers that are on.
+
+    Args:
+        samples: How many rows.
+        stages: Where to draw.
+        largest_error: Absolute difference, mean over channels, that gets the brightest colour; fixed, so that
+            grids of different times compare.
+
+    Raises:
+        UserError: For fewer than one sample.
+    """
+
+    def __init__(
+        self, samples: int = 4, stages: Sequence[Stage] = ("val", "test"), largest_error: float = 0.5
+    ) -> None:
+        if samples < 1:
+            raise UserError(
+                f"media option samples is {samples}: expected at least 1, or leave the callback out"
+            )
+        self.samples = samples
+        self.stages = tuple(stages)
+        self.largest_error = largest_error
+        self._kept: dict[str, Panels] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make ranks without samples take part."""
+        let_every_rank_evaluate(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget an evaluation that was broken off."""
+        self._kept = {}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget an evaluation that was broken off."""
+        self._kept = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 (whatever the step returned)
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what of the batch may be drawn."""
+        if "val" in self.stages and not trainer.sanity_checking:
+            self._keep(require_paired(outputs, pl_module))
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what of the batch may be drawn."""
+        if "test" in self.stages:
+            self._keep(require_paired(outputs, pl_module))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the validation."""
+        if "val" in self.stages and not trainer.sanity_checking:
+            self._draw("val", trainer)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the test."""
+        if "test" in self.stages:
+            self._draw("test", trainer)
+
+    def _keep(self, pair: Paired) -> None:
+        for index, name in enumerate(pair["ids"]):
+            if len(self._kept) < self.samples or name < max(self._kept):
+                self._kept[name] = _row(pair, index, self.largest_error)
+        self._kept = dict(sorted(self._kept.items())[: self.samples])
+
+    def _draw(self, stage: Stage, trainer: pl.Trainer) -> None:
+        rows = gather(list(self._kept.items()))[: self.samples]
+        self._kept = {}
+        if not trainer.is_global_zero:
+            return
+        seen = samples_seen(trainer)
+        picture = _grid_of(rows)
+        write_png(picture, Path(trainer.default_root_dir) / "media" / f"{stage}_{seen:010d}.png")
+        for logger in trainer.loggers:
+            log_picture(logger, f"{stage}/samples", picture, seen)
+
+
+class FrameWriter(pl.Callback):
+    """Writes what `predict_step` returns to `predictions/` below the trainer's `default_root_dir`.
+
+    The step returns `{"ids": list of B str, "frames": [B, T, 3, H, W] in [0, 1]}`: a video `<id>.mp4` of each
+    sample, or `<id>.png` where T is 1. Characters of an id that file systems dislike become underscores.
+
+    Args:
+        fps: Frames per second of the videos.
+
+    Attributes:
+        files: What this rank wrote, in order.
+    """
+
+    def __init__(self, fps: int = 25) -> None:
+        self.fps = fps
+        self.files: list[Path] = []
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a new list of files."""
+        self.files = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the batch.
+
+        Raises:
+            UserError: When the step returned something else, or two ids would share a file.
+        """
+        ids, frames = _frames(outputs, pl_module)
+        for name, pictures in zip(ids, frames, strict=True):
+            self._write(Path(trainer.default_root_dir) / "predictions", name, pictures)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say what was written."""
+        if self.files:
+            first, last = self.files[0], self.files[-1]
+            names = first.name if first == last else f"{first.name} .. {last.name}"
+            print(f"predictions: {len(self.files)} file(s) in {first.parent} ({names})")
+
+    def _write(self, folder: Path, name: str, frames: Tensor) -> None:
+        video = len(frames) > 1
+        path = folder / (re.sub(r"[^\w.-]+", "_", name) + (".mp4" if video else ".png"))
+        if path in self.files:
+            raise UserError(
+                f"two predictions would be written to {path}: give samples ids that differ in letters"
+            )
+        if video:
+            write_video(frames, path, self.fps)
+        else:
+            write_png(to_bytes(frames[0]), path)
+        self.files.append(path)
+
+
+def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> None:
+    """Show uint8 [H, W, 3] in a logger that has pictures (TensorBoard, W&B); others are left alone."""
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(title, picture, step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        logger.log_image(title, [picture], step)
+
+
+def _grid_of(rows: Sequence[tuple[str, Panels]]) -> np.ndarray:
+    titles = list(rows[0][1])
+    labelled = []
+    for name, panels in rows:
+        first, *others = (panels[title] for title in titles)
+        labelled.append([first._replace(note=f"{name} {first.note}".strip()), *others])
+    return grid(titles, labelled)
+
+
+def _row(pair: Paired, index: int, largest_error: float) -> Panels:
+    panels: Mapping[str, Tensor] = pair.get("panels", {})
+    pictures = {title: images[index] for title, images in panels.items() if images.shape[1] == 3}
+    maps = {title: images[index, 0] for title, images in panels.items() if images.shape[1] != 3}
+    predicted, expected = pair["predicted"][index].float(), pair["expected"][index].float()
+    pictures |= {"prediction": predicted, "truth": expected}
+    return {
+        **{title: Panel(to_bytes(image)) for title, image in pictures.items()},
+        "error": false_colours((predicted - expected).abs().mean(0), 0.0, largest_error),
+        **{title: false_colours(values) for title, values in maps.items()},
+    }
+
+
+def _frames(outputs: object, module: pl.LightningModule) -> tuple[list[str], Tensor]:
+    if isinstance(outputs, dict) and {"ids", "frames"} <= outputs.keys():
+        ids, frames = outputs["ids"], outputs["frames"]
+        if (
+            isinstance(frames, Tensor)
+            and frames.ndim == 5
+            and frames.shape[2] == 3
+            and len(ids) == len(frames)
+        ):
+            return ids, frames.float()
+    found = (
+        f"a dict with {', '.join(outputs)}" if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
+    )
+    raise UserError(
+        f"predict_step of {type(module).__name__} returned {found}: expected ids (B str) and frames "
+        "[B, T, 3, H, W] in [0, 1]; return them, or take the FrameWriter callback out"
+    )
