@@ -14,7 +14,7 @@ import numpy as np
 
 from repsynth.errors import UserError
 
-Mode = Literal["extrapolation", "interpolation", "random", "base", "base_same", "nearest"]
+Mode = Literal["extrapolation", "interpolation", "random", "base", "base_same", "nearest", "neighbours"]
 
 
 class Choice(NamedTuple):
@@ -38,6 +38,8 @@ class ViewSampling:
     - base_same: inputs as in base; the novel views are the inputs themselves, shuffled (a reconstruction).
     - nearest: a random frame is the reference and the first novel view as well; the others are drawn from the
       `window` frames with the nearest camera centres.
+    - neighbours (ours): a random frame is the first novel view, as a held-out one would be; the others are
+      drawn from the `window` frames whose camera centres are nearest to it.
 
     Where the mode leaves it open, a random input is the reference.
     """
@@ -50,8 +52,8 @@ class ViewSampling:
     novel: int
     """Number of novel views."""
 
-    def check(self, frames: int) -> None:
-        """Raise UserError when clips of so many frames cannot give an example."""
+    def check(self, frames: int, what: str) -> None:
+        """Raise UserError when `frames` frames, told as `what`, cannot give an example."""
         needed = self.sources + self.novel
         if self.mode not in get_args(Mode):
             raise UserError(f"data.mode is {self.mode!r}; expected one of {', '.join(get_args(Mode))}")
@@ -62,7 +64,7 @@ class ViewSampling:
             )
         if min(frames, self.window) < needed:
             raise UserError(
-                f"a clip of {frames} frames with data.window {self.window} cannot give {self.sources} input "
+                f"{what} with data.window {self.window} cannot give {self.sources} input "
                 f"and {self.novel} novel views; {needed} frames are needed: lengthen the window or ask for "
                 "fewer views"
             )
@@ -82,7 +84,13 @@ class ViewSampling:
         frames, sources, novel = len(centres), self.sources, self.novel
         window = min(self.window, frames)
         if self.mode == "nearest":
-            return _nearest(rng, centres, window, sources, novel)
+            reference, *others = _nearest(rng, centres, window - 1)
+            return Choice(
+                [reference, *others[: sources - 1]], [reference, *others[sources - 1 :][: novel - 1]]
+            )
+        if self.mode == "neighbours":
+            first, *others = _nearest(rng, centres, window - 1)
+            return Choice(others[:sources], [first, *others[sources:][: novel - 1]])
         if self.mode == "base":
             drawn = _near_a_base(rng, frames, window, sources - 1 + novel)
             return Choice(drawn[:sources], drawn[sources:])
@@ -125,12 +133,12 @@ def _near_a_base(rng: np.random.Generator, frames: int, window: int, others: int
     return [reference, *rng.choice(around[around != reference], others, replace=False).tolist()]
 
 
-def _nearest(rng: np.random.Generator, centres: np.ndarray, window: int, sources: int, novel: int) -> Choice:
-    reference = int(rng.integers(len(centres)))
-    distance = np.linalg.norm(centres - centres[reference], axis=1)
-    distance[reference] = -1
-    around = rng.permutation(np.argsort(distance, kind="stable")[1:window]).tolist()
-    return Choice([reference, *around[: sources - 1]], [reference, *around[sources - 1 :][: novel - 1]])
+def _nearest(rng: np.random.Generator, centres: np.ndarray, others: int) -> list[int]:
+    """A random frame, then the `others` frames nearest to it, shuffled."""
+    middle = int(rng.integers(len(centres)))
+    distance = np.linalg.norm(centres - centres[middle], axis=1)
+    distance[middle] = -1
+    return [middle, *rng.permutation(np.argsort(distance, kind="stable")[1 : others + 1]).tolist()]
 
 
 def camera_centres(extrinsics: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ class SyntheticScenes(DataModule):
         require_at_least(8, image_size=min(height, width))
         require_at_least(1, train_scenes=train_scenes, eval_scenes=eval_scenes)
         self.views = ViewSampling(mode, window, source_views, novel_views)
-        self.views.check(clip_frames)
+        self.views.check(clip_frames, f"a path of data.clip_frames {clip_frames}")
         self.image_size = (height, width)
         self.clip_frames = clip_frames
         self.train_scenes = train_scenes
