@@ -1,29 +1,9 @@
 """What is looked at between building the objects and the first batch, so that a mistake costs seconds."""
 
-import tempfile
-from pathlib import Path
-
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from repsynth.errors import UserError
-
-
-def writable(root: Path) -> None:
-    """Make the run directory and prove that a file can be written there.
-
-    Raises:
-        UserError: It cannot.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"the run directory {root} (option trainer.default_root_dir) cannot be written "
-            f"({error.strerror}); name a folder in which you may write"
-        ) from error
 
 
 def inputs(model: LightningModule, data: LightningDataModule) -> None:

@@ -40,7 +40,7 @@ class Configuration:
     def origin(self, key: str) -> str:
         """Where `key`, or the nearest key above it, was given."""
         while key and key not in self.origins:
-            key = key.rpartition(".")[0]
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
         return self.origins.get(key, "")
 
 
@@ -118,7 +118,7 @@ def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
         key, equals, value = token.lstrip("-").partition("=")
         if not equals:
             if position == len(arguments):
-                raise UserError(f"Option --{key} on the command line needs a value")
+                raise UserError(f"option --{key} on the command line needs a value")
             value = arguments[position]
             position += 1
         pairs.append((key, value))
@@ -159,7 +159,11 @@ def _override(configuration: Configuration, key: str, value: str) -> None:
         node, path = _descend(node, path, part)
     node, path = _enter_init_args(node, path, parts[-1])
     _assign(node, parts[-1], _parsed(parts, value), appended)
-    configuration.origins[".".join([*path, parts[-1]])] = COMMAND_LINE
+    target = ".".join([*path, parts[-1]])
+    if appended:
+        target += f"[{len(node[parts[-1]]) - 1}]"
+    configuration.origins[target] = COMMAND_LINE
+    configuration.origins.setdefault(parts[0], COMMAND_LINE)
 
 
 def _descend(node: dict[str, Any], path: list[str], part: str) -> tuple[dict[str, Any], list[str]]:

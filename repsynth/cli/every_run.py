@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.plugins import CheckpointIO
 
 
 def complete(settings: dict[str, Any], root: Path, saved_config: Callback) -> dict[str, Any]:
-    """Trainer settings with the callbacks, loggers and plugin of every run added where they are not given.
+    """Trainer settings with the callbacks and loggers of every run added where they are not given.
 
     Args:
         settings: Arguments of the Trainer, already built.
@@ -17,24 +17,30 @@ def complete(settings: dict[str, Any], root: Path, saved_config: Callback) -> di
         saved_config: The callback that saves the configuration.
     """
     given = _as_list(settings.get("callbacks"))
-    types = {type(callback) for callback in given}
-    added = [callback for callback in callbacks() if type(callback) not in types]
     logger = settings.get("logger")
     return {
         **settings,
-        "callbacks": [*added, *given, saved_config],
+        "callbacks": [
+            *_missing(given, settings.get("enable_checkpointing") is not False),
+            *given,
+            saved_config,
+        ],
         "logger": loggers(root) if logger in (None, True) else logger,
-        "plugins": _plugins(_as_list(settings.get("plugins"))),
     }
 
 
-def callbacks() -> list[Callback]:
-    """Determinism first: the others read its counter."""
+def _missing(given: list[Callback], checkpoints: bool) -> list[Callback]:
+    """The callbacks of every run that are not among those given; Preflight brings the durable checkpoint files."""
+    from repsynth.callbacks.checkpoint import Checkpoint
     from repsynth.callbacks.determinism import Determinism
-    from repsynth.callbacks.nonfinite import NonFinite
+    from repsynth.callbacks.nonfinite import NonFiniteGuard
     from repsynth.callbacks.preflight import Preflight
 
-    return [Determinism(), Preflight(), NonFinite()]
+    every: list[type[Callback]] = [Determinism, Preflight, NonFiniteGuard]
+    missing = [kind() for kind in every if not any(isinstance(callback, kind) for callback in given)]
+    if checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
+        missing.append(Checkpoint())
+    return missing
 
 
 def loggers(root: Path) -> list[Logger]:
@@ -43,14 +49,6 @@ def loggers(root: Path) -> list[Logger]:
         CSVLogger(root, name="csv"),
         TensorBoardLogger(root, name="tensorboard", version="", default_hp_metric=False),
     ]
-
-
-def _plugins(given: list[Any]) -> list[Any]:
-    from repsynth.checkpoints import DurableCheckpointIO
-
-    if any(isinstance(plugin, CheckpointIO) for plugin in given):
-        return given
-    return [*given, DurableCheckpointIO()]
 
 
 def _as_list(value: Any) -> list[Any]:  # noqa: ANN401  one object, a list of them, or None

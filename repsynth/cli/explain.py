@@ -4,8 +4,10 @@ The parser's own answer to a slip is a page of text. When it refuses a configura
 is walked here, class by class, and the first mistake is put into words; what is not found keeps the parser's.
 """
 
+import copy
 import dataclasses
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -90,9 +92,12 @@ class _Walk:
 
     def value(self, option: Option, value: object, key: str) -> None:
         """One argument: classes and dataclasses below it first, then its own type."""
+        by_name = _wants_class(option.annotation)
         for place, item in _items(value, key):
             if is_class_node(item):
                 self.node(item, place)
+            elif by_name and isinstance(item, str):
+                self.node({"class_path": item}, place)
         structure = _dataclass_in(option.annotation)
         if structure is not None and isinstance(value, dict) and not is_class_node(value):
             self.options_of(structure, value, key)
@@ -116,7 +121,7 @@ def fits(annotation: Any, value: object) -> bool:  # noqa: ANN401  an annotation
         if isinstance(value, Text):
             parser.parse_args([f"--value={value}"])
         else:
-            parser.parse_object({"value": value})
+            parser.parse_object({"value": copy.deepcopy(value)})  # the parser fills defaults in
     except ArgumentError:
         return False
     return True
@@ -128,6 +133,22 @@ def _items(value: object, key: str) -> list[tuple[str, object]]:
     if isinstance(value, dict) and not is_class_node(value):
         return [(f"{key}.{name}", item) for name, item in value.items()]
     return [(key, value)]
+
+
+def _wants_class(annotation: Any) -> bool:  # noqa: ANN401  an annotation can be anything
+    """Whether a text can only mean a class path there: the type names classes and has no place for texts."""
+    leaves = list(_leaves(annotation))
+    classes_in_it = [leaf for leaf in leaves if isinstance(leaf, type) and leaf.__module__ != "builtins"]
+    plain = any(leaf in (str, Any) or not isinstance(leaf, type) for leaf in leaves)
+    return bool(classes_in_it) and not plain and not any(map(dataclasses.is_dataclass, classes_in_it))
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:  # noqa: ANN401  an annotation can be anything
+    arguments = typing.get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
 
 
 def _dataclass_in(annotation: Any) -> type | None:  # noqa: ANN401  an annotation can be anything

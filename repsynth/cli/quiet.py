@@ -8,6 +8,17 @@ from contextlib import contextmanager
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
+def drop_advertising() -> None:
+    """Let Lightning's tips for other products and a warning about its own internals pass unseen, for good."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(_no_tip)
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+
+
+def _no_tip(record: logging.LogRecord) -> bool:
+    return not record.getMessage().lstrip().startswith("💡")
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Show only warnings and errors of Lightning inside the block."""

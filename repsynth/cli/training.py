@@ -8,10 +8,11 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from repsynth.callbacks.preflight import check_writable
 from repsynth.cli import checks, dry_run, every_run, starting_point
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
-from repsynth.cli.quiet import quiet_lightning
+from repsynth.cli.quiet import drop_advertising, quiet_lightning
 from repsynth.cli.saved_config import SavedConfig
 from repsynth.cli.wording import one_line
 from repsynth.errors import UserError
@@ -46,10 +47,11 @@ def run(request: Request) -> None:
     Raises:
         UserError: Any mistake in configuration, data or checkpoint; before training and before workers start.
     """
+    drop_advertising()
     command = parse(request.arguments, request.configuration)
     root = Path(command.config.trainer.default_root_dir)
     if not request.dry_run:
-        checks.writable(root)
+        check_writable(root)
     start = starting_point.find(request.verb, root, request.ckpt_path, request.resume, request.dry_run)
     model, data, settings = _instantiate(command)
     checks.inputs(model, data)
