@@ -8,6 +8,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def write(state: State, path: Path, previous: Path | None = None) -> None:
         _flush_folder(path.parent)
     # torch reports a failed write as a RuntimeError, and unpicklable or unsafe content as others.
     except Exception as error:
-        _discard(partial)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise UserError(
             f"the checkpoint {path} could not be written ({_reason(error)}); what was there before is "
             "untouched: check free space and permissions, or choose another folder (trainer.default_root_dir)"
@@ -144,8 +146,11 @@ class DurableCheckpointIO(CheckpointIO):
         return state
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint that is there; never fails the run."""
-        _discard(Path(path))
+        """Delete a checkpoint that is there; a failure is told, and does not end the run."""
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"could not delete {path}: {_reason(error)}", stacklevel=2)
 
 
 def use_durable_files(trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -215,8 +220,8 @@ def _read_back(path: Path) -> None:
 def _keep(path: Path, previous: Path) -> None:
     """Give the file at `path` a second name, so that neither name is ever without a whole file."""
     link = previous.with_name(f".{previous.name}.partial")
-    _discard(link)
     try:
+        link.unlink(missing_ok=True)
         link.hardlink_to(path)
     except OSError:  # a file system without hard links
         path.replace(previous)
@@ -231,13 +236,6 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _discard(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f"could not delete {path}: {_reason(error)}", stacklevel=2)
 
 
 def _reason(error: BaseException) -> str:

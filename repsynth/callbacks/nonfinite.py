@@ -76,8 +76,8 @@ class NonFiniteGuard(pl.Callback):
         ids = ", ".join(i for _, ids in reports for i in ids)
         raise NonFiniteError(
             f"{what} after {samples_seen(trainer)} samples ({where or 'no logged term is to blame'}; "
-            f"batch of samples {ids or 'without ids'}): the state before this step is in {path}, look at these "
-            "samples or lower the learning rate, then resume from it"
+            f"batch of samples {ids or 'without ids'}): the state before this step is in {path}; look at "
+            "these samples or lower the learning rate, then resume from it"
         )
 
 

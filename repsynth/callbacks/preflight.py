@@ -88,8 +88,8 @@ def check_unused(root: Path, resumed_from: Path | None) -> None:
     files = sorted(folder(root).glob("*.ckpt"))
     if files and (resumed_from is None or resumed_from.resolve().parent != folder(root).resolve()):
         raise UserError(
-            f"{folder(root)} already holds the checkpoints of a run ({files[0].name}), and a second run would "
-            "mix with it: go on with it (--resume), or choose another folder with trainer.default_root_dir"
+            f"{folder(root)} already holds the checkpoints of a run ({files[0].name}), and a second run "
+            "would mix with it: go on with it (--resume), or choose another folder (trainer.default_root_dir)"
         )
 
 
@@ -102,8 +102,8 @@ def check_ranks(trainer: pl.Trainer, state: dict[str, Any]) -> None:
     if lag:
         raise UserError(
             f"the ranks disagree about {names[len(names) - lag]}: weights and buffers must be equal on all: "
-            "set trainer.sync_batchnorm: true if it is a statistic of a batch norm, else this is a bug of the "
-            "method"
+            "set trainer.sync_batchnorm: true if it is a statistic of a batch norm, else the method "
+            "has a bug"
         )
 
 
