@@ -98,9 +98,9 @@ def _weight_files() -> Iterator[tuple[str, str]]:
     for name, gives in _WEIGHTS.items():
         file = weights.FILES[name]
         try:
-            yield name, str(weights.resolve(file, f"weights of {name}", download=False))
-        except UserError:
-            yield name, f"missing; enables {gives}; fetched at first use from {file.address}"
+            yield name, str(weights.resolve(file, "the option `weights`", download=False))
+        except UserError as error:
+            yield name, f"missing; enables {gives}; {error}"
 
 
 def _video_and_logging() -> Iterator[tuple[str, str]]:

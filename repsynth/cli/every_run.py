@@ -30,7 +30,7 @@ def complete(settings: dict[str, Any], root: Path, saved_config: Callback) -> di
 
 
 def _missing(given: list[Callback], checkpoints: bool) -> list[Callback]:
-    """The callbacks of every run that are not among those given; Preflight brings the durable checkpoint files."""
+    """The callbacks of every run that are not given; Preflight brings the durable checkpoint files."""
     from repsynth.callbacks.checkpoint import Checkpoint
     from repsynth.callbacks.determinism import Determinism
     from repsynth.callbacks.nonfinite import NonFiniteGuard

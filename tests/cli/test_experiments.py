@@ -1,0 +1,36 @@
+"""Every shipped experiment is parsed against the code."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from repsynth.cli import experiments
+from repsynth.cli.configuration import merge
+from repsynth.cli.parsing import parse
+
+ROOT = Path(__file__).parents[2] / "experiments"
+FILES = experiments.files(ROOT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_experiment_parses(path: Path) -> None:
+    arguments = ["--config", str(path)]
+    config = parse(arguments, merge(arguments)).config
+    assert config.model.class_path.startswith("repsynth.modules.")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_experiment_says_what_it_is_and_needs(path: Path) -> None:
+    experiment = experiments.read(path)
+    assert experiment.title
+    assert experiment.needs != "not stated"
+    root = yaml.safe_load(path.read_text())["trainer"]["default_root_dir"]
+    assert root == f"runs/{path.parent.name}-{path.stem}"
+
+
+def test_every_method_has_an_experiment_without_downloads() -> None:
+    methods = {path.parent for path in FILES}
+    assert methods
+    for folder in methods:
+        assert experiments.read(folder / "synthetic.yaml").needs.startswith("nothing")

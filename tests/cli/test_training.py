@@ -1,0 +1,162 @@
+"""A method that lives outside the repository, through the whole command line."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from repsynth.cli import main
+
+from .conftest import YAML
+
+RUN = Path("runs/toy-synthetic")
+LAST = RUN / "checkpoints" / "last.ckpt"
+
+
+def fit(*words: str) -> None:
+    assert main(["fit", "--config", YAML, *words]) == 0
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return state
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_it_is_listed(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["EXPERIMENT", "METHOD", "DATA", "NEEDS"]
+    assert row.split() == [YAML, "ToyMethod", "ToyPictures", "nothing"]
+
+
+def test_it_is_described(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "toy_method"]) == 0
+    text = capsys.readouterr().out
+    assert "Learning to Copy Small Pictures" in text
+    assert "l2: 1.0, squared error of the copy" in text
+    assert "width: a whole number, default 4" in text
+    assert "Channels of the narrow middle." in text
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(toy)
+    fit("--dry-run", "--model.width", "7")
+    assert files(toy) == before
+    configuration, _, report = capsys.readouterr().out.partition("# data\n")
+    assert yaml.safe_load(configuration)["model"]["init_args"]["width"] == 7
+    lines = [line.split() for line in report.splitlines()]
+    assert ["training", "samples:", "6"] in lines
+    assert ["encoder", "28", "28", "[2,", "7,", "4,", "4]"] in lines
+    assert ["decoder", "24", "24", "[2,", "3,", "4,", "4]"] in lines
+
+
+@pytest.mark.parametrize("verb", ["validate", "test"])
+def test_a_dry_run_needs_no_checkpoint(verb: str, toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--config", YAML, "--dry-run"]) == 0
+    assert "[1, 5, 4, 4]" in capsys.readouterr().out
+
+
+def test_it_trains_and_the_saved_configuration_reopens_the_run(toy: Path) -> None:
+    fit("--model.width", "3")
+    saved = yaml.safe_load((RUN / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["width"] == 3
+    assert saved["model"]["init_args"]["schedule"] == {"lr": 0.05, "warmup_samples": 0}
+    assert saved["trainer"]["use_distributed_sampler"] is False
+    assert weights(LAST)["encoder.weight"].shape[0] == 3
+    assert main(["test", "--config", str(RUN / "config.yaml")]) == 0
+
+
+def test_names_and_overrides_mean_the_same_in_both_forms(toy: Path) -> None:
+    fit("--model.width", "3", "--trainer.default_root_dir", "runs/short")
+    fit("--model.init_args.width=3", "--trainer.default_root_dir=runs/long")
+    short, long = (yaml.safe_load(Path(f"runs/{name}/config.yaml").read_text()) for name in ("short", "long"))
+    assert short["model"] == long["model"]
+    assert short["model"]["init_args"]["width"] == 3
+
+
+def test_a_second_start_loses_nothing(toy: Path) -> None:
+    fit()
+    first = {
+        path: path.read_bytes()
+        for path in RUN.rglob("*")
+        if path.is_file() and "checkpoints" not in path.parts
+    }
+    fit("--resume")
+    assert sorted(path.name for path in RUN.glob("config*.yaml")) == ["config.yaml"]
+    fit("--resume", "--trainer.max_epochs", "3")
+    assert sorted(path.name for path in RUN.glob("config*.yaml")) == ["config-2.yaml", "config.yaml"]
+    assert yaml.safe_load((RUN / "config-2.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert all(path.read_bytes() == content for path, content in first.items())
+    metrics = [path.read_text() for path in sorted(RUN.glob("csv/*/metrics.csv"))]
+    assert all("train/l2" in text for text in metrics)
+    assert len(list(RUN.glob("tensorboard/events*"))) == 3
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(toy: Path) -> None:
+    fit("--trainer.default_root_dir", "runs/whole", "--trainer.max_epochs", "3")
+    fit("--trainer.max_epochs", "1")
+    fit("--trainer.max_epochs", "3", "--resume")
+    assert same(weights(LAST), weights(Path("runs/whole/checkpoints/last.ckpt")))
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("--resume")
+    assert f"--resume: no checkpoint below {RUN} yet" in capsys.readouterr().err
+    assert LAST.is_file()
+
+
+def test_weights_alone_can_be_taken_from_another_run(toy: Path) -> None:
+    fit("--trainer.default_root_dir", "runs/first", "--seed_everything", "5")
+    source = Path("runs/first/checkpoints/last.ckpt")
+    fit("--init_from", str(source), "--model.schedule.lr", "0.0", "--trainer.max_epochs", "1")
+    assert same(weights(LAST), weights(source))
+    assert torch.load(LAST, weights_only=True)["callbacks"]["Determinism"]["samples_seen"] == 6
+
+
+def test_a_checkpoint_of_another_size_is_refused(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_epochs", "1")
+    capsys.readouterr()
+    assert main(["test", "--config", YAML, "--model.width", "9", "--ckpt_path", "last"]) == 2
+    assert "does not fit the networks of this experiment" in capsys.readouterr().err
+    assert main(["fit", "--config", YAML, "--model.width", "9", "--init_from", str(LAST)]) == 2
+    assert "does not fit the networks of this experiment" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_with_130(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toy_method.module import ToyMethod
+
+    def interrupted(*_: Any) -> None:  # noqa: ANN401
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(ToyMethod, "training_step", interrupted)
+    try:
+        assert main(["fit", "--config", YAML]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_other_failures_keep_their_traceback(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toy_method.module import ToyMethod
+
+    monkeypatch.setattr(ToyMethod, "configure_optimizers", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["fit", "--config", YAML])
+
+
+def test_print_config_shows_the_merged_configuration(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", YAML, "--print_config", "--model.width=6"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["width"] == 6
