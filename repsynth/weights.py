@@ -127,6 +127,8 @@ def fill_randomly(network: nn.Module, seed: int = 0) -> None:
     (noise of several octaves, 64 x 64) has unit standard deviation. The same on every machine up to rounding.
     """
     generator = torch.Generator().manual_seed(seed)
+    # Drawn first, so that a network that is the beginning of another gets the same weights.
+    probe = _octaves(generator)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
         layer.weight.data.normal_(generator=generator)
@@ -134,7 +136,7 @@ def fill_randomly(network: nn.Module, seed: int = 0) -> None:
             layer.bias.data.zero_()
     hooks = [layer.register_forward_hook(_scale) for layer in layers]
     with torch.no_grad():
-        network(_octaves(generator))
+        network(probe)
     for hook in hooks:
         hook.remove()
 
