@@ -1,8 +1,8 @@
 """Every command of the README is known to work: checked here, or marked with the reason why not.
 
-Commands stand in blocks fenced as ```bash, one a line; a block after `<!-- not run: reason -->` is passed over.
-`repsynth fit --config ...` and the like are parsed against the code, the other verbs of `repsynth` are executed, a
-target of `make` has to be there, and so has a file given to `python`, `pytest` or `bash`.
+Commands stand in blocks fenced as ```bash, one a line; a block after `<!-- not run: reason -->` is passed
+over. `repsynth fit --config ...` and the like are parsed against the code, the other verbs of `repsynth` are
+executed, a target of `make` has to be there, and so has a file given to `python`, `pytest` or `bash`.
 """
 
 import re
