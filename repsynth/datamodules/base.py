@@ -123,6 +123,10 @@ class DataModule(LightningDataModule):
                 f"{type(self).__name__}: {length(dataset)} training samples are fewer than data.batch_size "
                 f"{self.batch_size}, so no full batch exists; lower data.batch_size or add data"
             )
+        # Lightning knows only loaders with a state of their own; this one starts where it should.
+        warnings.filterwarnings(
+            "ignore", message="You're resuming from a checkpoint that ended before the epoch"
+        )
         sampler = TrainBatchSampler(length(dataset), self.batch_size, self.seed, self._rank, self._world)
         sampler.epoch, sampler.start_batch = self._position(len(sampler))
         return self._loader(dataset, sampler)

@@ -112,10 +112,10 @@ def _window(rng: np.random.Generator, frames: int, window: int) -> np.ndarray:
 
 
 def _extrapolation(rng: np.random.Generator, window: np.ndarray, sources: int, novel: int) -> Choice:
-    drawn = np.sort(rng.choice(window, sources + novel, replace=False)).tolist()
+    drawn = np.sort(rng.choice(window, sources + novel, replace=False))
     start = rng.integers(novel + 1)
     inputs = rng.permutation(drawn[start : start + sources]).tolist()
-    return Choice(inputs, drawn[:start] + drawn[start + sources :])
+    return Choice(inputs, drawn[:start].tolist() + drawn[start + sources :].tolist())
 
 
 def _interpolation(rng: np.random.Generator, window: np.ndarray, sources: int, novel: int) -> Choice:
