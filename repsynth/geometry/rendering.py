@@ -123,7 +123,8 @@ def interpolate_attributes(fragments: Fragments, faces: Tensor, attributes: Tens
     image = place // (flat.numel() // attributes.shape[0])
     corners = faces[flat[place]] + (image * attributes.shape[1])[:, None]
     weights = fragments.barycentrics.flatten(0, -2)[place]
-    values = (gather_rows(attributes.flatten(0, 1), corners) * weights[..., None]).sum(dim=1)
+    first, second, third = gather_rows(attributes.flatten(0, 1), corners.T)
+    values = first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
     dense = values.new_zeros(flat.numel(), attributes.shape[-1]).index_put((place,), values)
     return dense.unflatten(0, fragments.face.shape)
 
