@@ -18,6 +18,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def own_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The command line leaves its seed in the environment for the ranks it starts, where data modules read it.
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     if not _SHARED.is_dir():

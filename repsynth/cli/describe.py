@@ -56,14 +56,25 @@ def print_description(method: str) -> None:
 
 
 def _print_options(class_path: str) -> None:
-    from repsynth.cli import classes, signatures
+    from repsynth.cli import classes
 
-    cls = classes.load(class_path, "module", "in the method's card")
+    _print_constructor(classes.load(class_path, "module", "in the method's card"), 2)
+
+
+def _print_constructor(cls: type, indentation: int) -> None:
+    """The options of a class, and below each the options of the dataclass that it takes."""
+    from repsynth.cli import signatures
+
     for option in signatures.options(cls).values():
         default = "required" if option.required else f"default {option.default!r}"
-        print(f"  {option.name}: {signatures.readable_type(option.annotation)}, {default}")
+        print(f"{' ' * indentation}{option.name}: {signatures.readable_type(option.annotation)}, {default}")
         if option.description:
-            print(textwrap.indent(textwrap.fill(option.description, _WIDTH - 6), " " * 6))
+            margin = " " * (indentation + 4)
+            text = textwrap.fill(option.description, _WIDTH, initial_indent=margin, subsequent_indent=margin)
+            print(text)
+        structure = signatures.dataclass_in(option.annotation)
+        if structure is not None:
+            _print_constructor(structure, indentation + 4)
 
 
 def _paragraph(title: str, text: str) -> str:

@@ -8,9 +8,21 @@ from torch import Tensor, nn
 
 from repsynth.cli.quiet import quiet_lightning
 
+_REHEARSAL: dict[str, Any] = {
+    "fast_dev_run": 1,
+    "strategy": "auto",
+    "devices": 1,
+    "num_nodes": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+_FEW = 4  # a network made of more parts than this is one network, not several
+
 
 class OutputShapes(Callback):
-    """Notes the shapes that each top-level network gives the first time it is called.
+    """Notes the shapes that each network gives the first time it is called.
 
     Attributes:
         shapes: Name of a network -> its output's shapes in words.
@@ -20,7 +32,7 @@ class OutputShapes(Callback):
         self.shapes: dict[str, str] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Hang a hook on every direct child that has parameters."""
+        """Hang a hook on every network."""
         for name, child in networks(pl_module).items():
             child.register_forward_hook(self._note(name))
 
@@ -32,7 +44,7 @@ class OutputShapes(Callback):
 
 
 def show(
-    verb: str, model: LightningModule, data: LightningDataModule, trainer: Callable[..., Trainer]
+    verb: str, model: LightningModule, data: LightningDataModule, trainer: Callable[[dict[str, Any]], Trainer]
 ) -> None:
     """Print the counts of the data, then run one batch of `verb` and print the networks.
 
@@ -40,7 +52,7 @@ def show(
         verb: `fit`, `validate`, `test` or `predict`; `fit` does one training step and one validation step.
         model: The module; its weights are changed by one step and then thrown away.
         data: The data module.
-        trainer: Makes the experiment's trainer, with the arguments given changed.
+        trainer: Makes the experiment's trainer, with the settings given changed.
     """
     from repsynth.callbacks.determinism import Determinism
 
@@ -48,21 +60,24 @@ def show(
     for what, count in data.describe().items() if hasattr(data, "describe") else ():
         print(f"{what}: {count}")
     recorder = OutputShapes()
-    rehearsal = trainer(
-        fast_dev_run=1,
-        callbacks=[Determinism(), recorder],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    rehearsal = trainer({**_REHEARSAL, "callbacks": [Determinism(), recorder]})
     with quiet_lightning():
         getattr(rehearsal, verb)(model, datamodule=data)
     _print_networks(model, recorder.shapes)
 
 
 def networks(module: LightningModule) -> dict[str, nn.Module]:
-    """The direct children of a module that have parameters."""
+    """The direct children of a module that have parameters, each followed by its own when they are few."""
+    found: dict[str, nn.Module] = {}
+    for name, child in _parametrised(module).items():
+        parts = _parametrised(child)
+        found[name] = child
+        if len(parts) <= _FEW:
+            found.update({f"{name}.{part}": network for part, network in parts.items()})
+    return found
+
+
+def _parametrised(module: nn.Module) -> dict[str, nn.Module]:
     return {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
 
 

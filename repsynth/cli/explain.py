@@ -98,7 +98,7 @@ class _Walk:
                 self.node(item, place)
             elif by_name and isinstance(item, str):
                 self.node({"class_path": item}, place)
-        structure = _dataclass_in(option.annotation)
+        structure = signatures.dataclass_in(option.annotation)
         if structure is not None and isinstance(value, dict) and not is_class_node(value):
             self.options_of(structure, value, key)
         if value is None and option.default is None:
@@ -149,14 +149,6 @@ def _leaves(annotation: Any) -> Iterator[Any]:  # noqa: ANN401  an annotation ca
         yield annotation
     for argument in arguments:
         yield from _leaves(argument)
-
-
-def _dataclass_in(annotation: Any) -> type | None:  # noqa: ANN401  an annotation can be anything
-    """The dataclass that a type is, or allows."""
-    for candidate in (annotation, *typing.get_args(annotation)):
-        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
-            return candidate
-    return None
 
 
 def _shown(value: object) -> str:

@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
+_TALKATIVE = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
+_UNWANTED = ("💡", "`weights_only` was not set")  # the second is untrue: our checkpoint files always load so
 
 
 def drop_advertising() -> None:
-    """Let Lightning's tips for other products and a warning about its own internals pass unseen, for good."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(_no_tip)
+    """Let Lightning's tips for other products and remarks on its own internals pass unseen, for good."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_is_news)
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
 
 
-def _no_tip(record: logging.LogRecord) -> bool:
-    return not record.getMessage().lstrip().startswith("💡")
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().lstrip().startswith(_UNWANTED)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """What a constructor takes: names, types, defaults and the words of its docstring."""
 
+import dataclasses
 import inspect
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 REQUIRED = inspect.Parameter.empty
@@ -19,7 +19,7 @@ _PLAIN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Option:
     """One parameter of a constructor.
 
@@ -81,6 +81,14 @@ def readable_type(annotation: Any) -> str:  # noqa: ANN401  an annotation can be
     if origin is None and inspect.isclass(annotation):
         return f"a {annotation.__name__}"
     return str(annotation).replace("typing.", "").replace("collections.abc.", "")
+
+
+def dataclass_in(annotation: Any) -> type | None:  # noqa: ANN401  an annotation can be anything
+    """The dataclass that a type is, or allows beside others."""
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+            return candidate
+    return None
 
 
 def _constructors(cls: type) -> list[type]:

@@ -57,12 +57,12 @@ def run(request: Request) -> None:
     checks.inputs(model, data)
     if request.init_from:
         starting_point.load_weights(model, request.init_from)
-    if request.dry_run:
-        print(command.dump())
-        dry_run.show(request.verb, model, data, lambda **extra: _trainer({**settings, **extra}))
-        return
     trainer = _trainer(every_run.complete(settings, root, SavedConfig(command.plain())))
     checks.strategy(model, trainer)
+    if request.dry_run:
+        print(command.dump())
+        dry_run.show(request.verb, model, data, lambda changes: _trainer({**settings, **changes}))
+        return
     _announce(request.verb, root, trainer, start)
     getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)
 

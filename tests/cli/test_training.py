@@ -1,6 +1,10 @@
 """A method that lives outside the repository, through the whole command line."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +51,7 @@ def test_it_is_described(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "l2: 1.0, squared error of the copy" in text
     assert "width: a whole number, default 4" in text
     assert "Channels of the narrow middle." in text
+    assert "      lr: a number, default 0.1" in text
 
 
 def test_a_dry_run_tells_all_and_writes_nothing(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,3 +165,38 @@ def test_other_failures_keep_their_traceback(toy: Path, monkeypatch: pytest.Monk
 def test_print_config_shows_the_merged_configuration(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--config", YAML, "--print_config", "--model.width=6"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["width"] == 6
+
+
+def test_a_dry_run_of_several_ranks_stays_in_this_process(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("--dry-run", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    assert capsys.readouterr().out.count("# networks") == 1
+
+
+def test_two_ranks_train_through_the_command_line(toy: Path) -> None:
+    words = ["fit", "--config", YAML, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(toy),
+        "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "repsynth", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    state = torch.load(LAST, weights_only=True)
+    assert state["callbacks"]["Determinism"]["samples_seen"] == 12
+    assert sorted(path.name for path in RUN.glob("config*.yaml")) == ["config.yaml"]
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
