@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsynth.batches import Paired
 from repsynth.callbacks.determinism import samples_seen
-from repsynth.callbacks.shards import QuietBuffers, let_every_rank_evaluate
+from repsynth.callbacks.shards import SharedBuffers, let_every_rank_evaluate
 from repsynth.errors import UserError
 from repsynth.metrics.crop import check_crop
 from repsynth.metrics.lpips import Backbone
@@ -75,7 +75,7 @@ class Evaluation(pl.Callback):
         }
         self._scores: Scores | None = None
         self._rows: list[Row] = []
-        self._buffers = QuietBuffers()
+        self._buffers = SharedBuffers()
 
     # What Lightning calls.
 
@@ -152,7 +152,7 @@ class Evaluation(pl.Callback):
 
     def _start(self, trainer: pl.Trainer) -> None:
         self._rows = []
-        self._buffers.hold(trainer)
+        self._buffers.share(trainer)
 
     def _add(self, stage: Stage, module: pl.LightningModule, outputs: object) -> None:
         if stage not in self.stages:

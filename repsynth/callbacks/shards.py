@@ -7,7 +7,9 @@ epoch's end.
 """
 
 import lightning.pytorch as pl
+import torch.distributed as dist
 from lightning.pytorch.loops import _EvaluationLoop
+from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -26,22 +28,26 @@ def let_every_rank_evaluate(trainer: pl.Trainer) -> None:
         loop.__class__ = _LoopOfAllRanks
 
 
-class QuietBuffers:
-    """Stops DDP's broadcast of buffers during an evaluation: they are equal on all ranks by construction."""
+class SharedBuffers:
+    """Gives all ranks the buffers of rank zero once per evaluation, instead of at every forward."""
 
     def __init__(self) -> None:
         self._network: DistributedDataParallel | None = None
         self._before = True
 
-    def hold(self, trainer: pl.Trainer) -> None:
-        """Stop the broadcast; without effect outside DDP training."""
+    def share(self, trainer: pl.Trainer) -> None:
+        """Broadcast the buffers and stop DDP from doing so; every rank must call it. Nothing outside DDP."""
         network = trainer.strategy.model
+        if not isinstance(trainer.strategy, DDPStrategy) or network is None:
+            return
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
         if isinstance(network, DistributedDataParallel) and self._network is None:
             self._network, self._before = network, network.require_forward_param_sync
             network.require_forward_param_sync = False
 
     def release(self) -> None:
-        """Undo `hold`; may be called without it."""
+        """Let DDP broadcast again; may be called without `share`."""
         if self._network is not None:
             self._network.require_forward_param_sync = self._before
             self._network = None

@@ -1,0 +1,312 @@
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import torch.multiprocessing as mp
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from repsynth.callbacks.evaluation import Evaluation
+from repsynth.errors import UserError
+from repsynth.metrics.psnr import psnr
+from repsynth.metrics.scores import Scores
+from repsynth.metrics.table import gather, summarize
+
+from .ranks import GRID, Pictures, free_port, loader, one_rank, rows_of
+
+
+class Toy(pl.LightningModule):
+    """One convolution with a buffer, which DDP broadcasts at each forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.InstanceNorm2d(3, track_running_stats=True))
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        return (self.network(batch["input"]) - batch["target"]).square().mean()
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> object:
+        predicted = self.network(batch["input"]).clamp(0, 1)
+        return {"ids": batch["ids"], "predicted": predicted, "expected": batch["target"]}
+
+    def test_step(self, batch: dict[str, Any], index: int) -> object:
+        return self.validation_step(batch, index)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 1e-3)
+
+
+def trainer_with(root: Path, *callbacks: pl.Callback, **options: object) -> pl.Trainer:
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "default_root_dir": root,
+        "callbacks": list(callbacks),
+        "max_epochs": 1,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        "use_distributed_sampler": False,
+    }
+    return pl.Trainer(**settings | options)
+
+
+def truth(module: Toy, count: int) -> dict[str, float]:
+    module.eval()
+    figures = {}
+    for example in map(Pictures(count).__getitem__, range(count)):
+        with torch.no_grad():
+            predicted = module.network(example["input"][None]).clamp(0, 1)
+        figures[example["ids"]] = psnr(predicted, example["target"][None]).item()
+    return figures
+
+
+def report(root: Path, stage: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    with (root / "evaluation" / f"{stage}.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    return json.loads((root / "evaluation" / f"{stage}.json").read_text()), rows
+
+
+def test_means_rows_and_report_of_a_test(tmp_path: Path) -> None:
+    module = Toy()
+    trainer = trainer_with(tmp_path, Evaluation(["psnr", "ssim"], crop=1.0))
+    trainer.test(module, loader(5), verbose=False)
+    expected = truth(module, 5)
+    content, rows = report(tmp_path, "test")
+    assert {row["id"]: float(row["psnr"]) for row in rows} == pytest.approx(expected, rel=1e-6)
+    assert [row["id"] for row in rows] == sorted(expected)
+    mean = statistics.fmean(expected.values())
+    assert trainer.callback_metrics["test/psnr"].item() == pytest.approx(mean, rel=1e-6)
+    assert content["figures"]["psnr"]["mean"] == pytest.approx(mean, rel=1e-7)
+    assert content["figures"]["psnr"]["std"] == pytest.approx(statistics.stdev(expected.values()), rel=1e-5)
+    assert (content["stage"], content["count"], content["crop"]) == ("test", 5, 1.0)
+    assert content["settings"]["ssim"] == {"window": 11, "border": "zero"}
+    assert content["checkpoint"] is None
+
+
+def test_a_checkpoint_can_monitor_a_figure_and_the_report_names_the_file(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, "best", monitor="val/psnr", mode="max")
+    trainer = trainer_with(tmp_path, Evaluation(["psnr"]), best)
+    trainer.fit(Toy(), loader(4), loader(3))
+    content, _ = report(tmp_path, "val")
+    assert best.best_model_score is not None
+    assert best.best_model_score.item() == pytest.approx(content["figures"]["psnr"]["mean"])
+    assert content["checkpoint"] is None
+    trainer_with(tmp_path, Evaluation(["psnr"])).validate(
+        Toy(), loader(3), ckpt_path=best.best_model_path, verbose=False
+    )
+    assert report(tmp_path, "val")[0]["checkpoint"] == best.best_model_path
+
+
+class SanityProbe(pl.Callback):
+    """Looks at what the sanity check left."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.looked = False
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert not self.root.joinpath("evaluation").exists()
+        assert not any(name.startswith("val/") for name in trainer.callback_metrics)
+        self.looked = True
+
+
+def test_the_sanity_check_leaves_nothing(tmp_path: Path) -> None:
+    probe = SanityProbe(tmp_path)
+    trainer_with(tmp_path, Evaluation(["psnr"]), probe, num_sanity_val_steps=2).fit(
+        Toy(), loader(4), loader(3)
+    )
+    assert probe.looked
+    assert report(tmp_path, "val")[0]["count"] == 3
+
+
+def test_metric_networks_stay_out_of_the_module(tmp_path: Path) -> None:
+    module = Toy()
+    before = list(module.state_dict())
+    trainer = trainer_with(tmp_path, Evaluation(["lpips"], lpips_weights="random"))
+    with pytest.raises(UserError, match="LPIPS with alex needs sides of at least 31 pixels"):
+        trainer.test(module, loader(1), verbose=False)
+    assert list(module.state_dict()) == before
+
+
+def test_a_stand_in_logs_under_its_own_name(tmp_path: Path) -> None:
+    trainer = trainer_with(
+        tmp_path, Evaluation(["lpips"], lpips_weights="random", lpips_backbone="squeeze", crop=1.0)
+    )
+    trainer.test(Toy(), DataLoader(Pictures(1, side=32)), verbose=False)
+    assert list(trainer.callback_metrics) == ["test/lpips_random"]
+
+
+def test_figures_are_float32_under_mixed_precision(tmp_path: Path) -> None:
+    class Fixed(Toy):
+        def validation_step(self, batch: dict[str, Any], index: int) -> object:
+            return {"ids": batch["ids"], "predicted": batch["input"], "expected": batch["target"]}
+
+    found = {}
+    for precision in ("32-true", "bf16-mixed"):
+        trainer = trainer_with(tmp_path, Evaluation(["psnr", "ssim", "flip"]), precision=precision)
+        trainer.validate(Fixed(), loader(3), verbose=False)
+        found[precision] = {key: value.item() for key, value in trainer.callback_metrics.items()}
+    assert found["32-true"] == found["bf16-mixed"]
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        (None, "a NoneType"),
+        ({"ids": ["a"], "predicted": torch.zeros(1, 3, 4, 4)}, "a dict without expected"),
+        ({"ids": [], "predicted": None, "expected": torch.zeros(1)}, "that is not a tensor"),
+        (
+            {"ids": ["a"], "predicted": torch.zeros(1, 3, 4, 4), "expected": torch.zeros(1, 3, 4, 5)},
+            "not both",
+        ),
+        (
+            {"ids": ["a"], "predicted": torch.zeros(2, 3, 4, 4), "expected": torch.zeros(2, 3, 4, 4)},
+            "1 ids for 2",
+        ),
+    ],
+)
+def test_a_step_that_returns_something_else_is_named(tmp_path: Path, output: object, complaint: str) -> None:
+    class Wrong(Toy):
+        def validation_step(self, batch: dict[str, Any], index: int) -> object:
+            return output
+
+    with pytest.raises(UserError, match=f"evaluation step of Wrong returned.*{complaint}"):
+        trainer_with(tmp_path, Evaluation(["psnr"])).validate(Wrong(), loader(2), verbose=False)
+    trainer_with(tmp_path, Evaluation(["psnr"], stages=["test"])).validate(Wrong(), loader(2), verbose=False)
+
+
+def test_repeated_samples_are_refused(tmp_path: Path) -> None:
+    twice = DataLoader(Pictures(3), 1, sampler=[0, 1, 0])
+    with pytest.raises(UserError, match=r"more than once \(sample 0\)"):
+        trainer_with(tmp_path, Evaluation(["psnr"])).test(Toy(), twice, verbose=False)
+
+
+# Several ranks.
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_each_sample_counts_once_for_every_size_batch_and_number_of_ranks(world: int, tmp_path: Path) -> None:
+    mp.spawn(one_rank, (world, free_port(), str(tmp_path)), nprocs=world)
+    scores = Scores(["psnr", "ssim"])
+    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(world)]
+    assert len(ranks[0]) == 36
+    for count, batch_size in GRID:
+        rows = gather(rows_of(count, batch_size, 0, 1, scores))
+        expected = [figure.mean for figure in summarize(scores.names, rows).values()]
+        for found in ranks:
+            ids, means = found[f"{count} {batch_size}"]
+            assert ids == sorted(f"sample {index * 7 % 10}" for index in range(count))
+            assert means == pytest.approx(expected, rel=1e-6)
+
+
+class Restored(pl.Callback):
+    """Looks at the DDP wrapper after a validation."""
+
+    looked = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        network = trainer.strategy.model
+        assert isinstance(network, DistributedDataParallel) and network.require_forward_param_sync
+        self.looked = True
+
+
+class Failing(Toy):
+    """Breaks in its validation, where buffers must not be broadcast."""
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> object:
+        self.in_ddp = [self.trainer.strategy.model]
+        assert not self.in_ddp[0].require_forward_param_sync
+        raise RuntimeError("broken on purpose")
+
+
+def train_on_ranks(root: Path, rank: int, world: int, count: int) -> None:
+    """Fit with validation, then test, on uneven shards."""
+    module, restored = Toy(), Restored()
+    trainer = trainer_with(root, Evaluation(["psnr"]), restored, strategy="ddp", devices=world)
+    trainer.fit(module, loader(4, rank, world), loader(count, rank, world))
+    assert restored.looked
+    logged = trainer.callback_metrics["val/psnr"].item()
+    trainer.test(module, loader(count, rank, world), verbose=False)
+    state = {key: value.tolist() for key, value in module.state_dict().items()}
+    (root / f"rank{rank}.json").write_text(json.dumps({"val": logged, "state": state}))
+
+
+def fail_on_ranks(root: Path, rank: int, world: int) -> None:
+    module = Failing()
+    trainer = trainer_with(root, Evaluation(["psnr"]), strategy="ddp", devices=world)
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        trainer.fit(module, loader(4, rank, world), loader(4, rank, world))
+    assert module.in_ddp[0].require_forward_param_sync
+
+
+COUNTS = (1, 5)
+"""One sample leaves the second rank without any."""
+
+
+def main_of_a_rank(root: str) -> None:
+    torch.set_num_threads(1)
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    for count in COUNTS:
+        (Path(root) / str(count)).mkdir(exist_ok=True)
+        train_on_ranks(Path(root) / str(count), rank, world, count)
+    fail_on_ranks(Path(root), rank, world)
+
+
+def start_rank(root: Path, rank: int, world: int, port: int) -> subprocess.Popen[str]:
+    code = (
+        f"import repsynth, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        f"from tests.callbacks import test_evaluation; test_evaluation.main_of_a_rank({str(root)!r})"
+    )
+    place = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | place | address,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_ddp_training_with_uneven_and_empty_shards(tmp_path: Path) -> None:
+    port = free_port()
+    ranks = [start_rank(tmp_path, rank, 2, port) for rank in range(2)]
+    try:
+        outputs = [process.communicate(timeout=200)[0] for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
+    assert [process.returncode for process in ranks] == [0, 0], "\n".join(outputs)
+    for count in COUNTS:
+        check_ranks(tmp_path / str(count), count)
+
+
+def check_ranks(root: Path, count: int) -> None:
+    found = [json.loads((root / f"rank{rank}.json").read_text()) for rank in range(2)]
+    module = Toy()
+    module.load_state_dict({key: torch.tensor(value) for key, value in found[0]["state"].items()})
+    expected = truth(module, count)
+    for stage in ("val", "test"):
+        content, rows = report(root, stage)
+        assert content["count"] == count
+        assert {row["id"]: float(row["psnr"]) for row in rows} == pytest.approx(expected, rel=1e-5)
+    assert found[0]["val"] == found[1]["val"]
+    assert found[0]["val"] == pytest.approx(report(root, "val")[0]["figures"]["psnr"]["mean"], rel=1e-6)
