@@ -9,8 +9,8 @@ EXTRAS ?= test
 # Without an NVIDIA driver the constraint keeps gigabytes of CUDA packages away; with one it would install a CPU build.
 CONSTRAINT ?= $(if $(or $(shell command -v nvidia-smi),$(wildcard /proc/driver/nvidia/version)),,constraints/cpu.txt)
 
-# The variable, not the option, so that isolated builds obey it too.
-PIP = $(if $(CONSTRAINT),PIP_CONSTRAINT=$(abspath $(CONSTRAINT))) $(VENV)/bin/python -m pip
+# The variable, not the option, so that isolated builds obey it too. The warnings are setuptools' own, about being editable.
+PIP = PYTHONWARNINGS=ignore $(if $(CONSTRAINT),PIP_CONSTRAINT=$(abspath $(CONSTRAINT))) $(VENV)/bin/python -m pip
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.installed-$(subst /,-,$(basename $(CONSTRAINT)))-$(EXTRAS)
 
