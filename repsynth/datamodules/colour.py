@@ -18,13 +18,13 @@ def jitter_colours(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Returns:
         [N, 3, H, W] uint8.
     """
-    # Side by side in one picture, so that also what depends on the picture's mean is the same for all.
+    # Below one another in one picture, so that also what depends on the picture's mean is the same for all.
     count, channels, height, width = images.shape
-    joined = images.transpose(2, 0, 3, 1).reshape(height, count * width, channels)
+    joined = images.transpose(0, 2, 3, 1).reshape(count * height, width, channels)
     transform = _transform()
     transform.set_random_seed(int(rng.integers(2**31)))
     changed = transform(image=np.ascontiguousarray(joined))["image"]
-    return np.ascontiguousarray(changed.reshape(height, count, width, channels).transpose(1, 3, 0, 2))
+    return np.ascontiguousarray(changed.reshape(count, height, width, channels).transpose(0, 3, 1, 2))
 
 
 @cache

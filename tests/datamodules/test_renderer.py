@@ -41,7 +41,10 @@ def trace_by_hand(pieces: list[Piece], pose: np.ndarray, pixel: np.ndarray) -> t
             rows, columns = [b * height - 0.5], [a * width - 0.5]
             best = depth
             colour = np.array(
-                [map_coordinates(piece.texture[..., c], [rows, columns], order=1, mode="nearest")[0] for c in range(3)]
+                [
+                    map_coordinates(piece.texture[..., c], [rows, columns], order=1, mode="nearest")[0]
+                    for c in range(3)
+                ]
             )
     return best, colour
 

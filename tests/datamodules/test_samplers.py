@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_global_order_does_not_depend_on_the_number_of_ranks(world: int) -> None
 
 def test_an_epoch_visits_every_sample_of_its_full_batches_once() -> None:
     batches = joined_order(25, 6, 3)
-    seen = sum(batches, [])
+    seen = list(chain(*batches))
     assert len(batches) == 4 and len(set(seen)) == 24 and set(seen) < set(range(25))
 
 

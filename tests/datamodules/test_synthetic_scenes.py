@@ -20,15 +20,20 @@ def equal(first: object, second: object) -> bool:
     return first == second
 
 
-def train_example(key: tuple[int, int] = (0, 0), **options: Any) -> Any:
+def train_example(key: tuple[int, int] = (0, 0), **options: object) -> dict[str, Any]:
     return SyntheticScenes(**{"seed": 1, **options}).train_dataset()[SampleKey(*key)]
 
 
 def test_a_batch_has_the_contracts_shapes_and_types() -> None:
-    data = SyntheticScenes(image_size=(24, 32), clip_frames=6, window=6, source_views=3, novel_views=2, batch_size=2)
+    data = SyntheticScenes(
+        image_size=(24, 32), clip_frames=6, window=6, source_views=3, novel_views=2, batch_size=2
+    )
     batch = next(iter(data.train_dataloader()))
     for part, views in (("source", 3), ("novel", 2)):
-        assert batch[part]["images"].shape == (2, views, 3, 24, 32) and batch[part]["images"].dtype == torch.uint8
+        assert (
+            batch[part]["images"].shape == (2, views, 3, 24, 32)
+            and batch[part]["images"].dtype == torch.uint8
+        )
         assert batch[part]["extrinsics"].shape == (2, views, 4, 4)
         assert batch[part]["intrinsics"].shape == (2, views, 3, 3)
     assert batch["novel_depth"].shape == (2, 2, 1, 24, 32) and batch["novel_depth"].isfinite().all()
@@ -88,7 +93,7 @@ def test_disparities_and_magnification_are_as_promised() -> None:
         far.append(pixels[1])
         magnification.append(min(np.linalg.norm(novel - one) for one in (reference, side)) / baseline)
     assert 3 < np.median(near) < 8 and 0.4 < np.median(far) < 2
-    assert 0.25 < min(magnification) and max(magnification) < 4.5 and 0.7 < np.median(magnification) < 2
+    assert min(magnification) > 0.25 and max(magnification) < 4.5 and 0.7 < np.median(magnification) < 2
 
 
 def test_novel_views_show_what_no_input_sees() -> None:
@@ -106,7 +111,13 @@ def test_augmentation_changes_training_only() -> None:
 
 
 def test_workers_and_the_main_process_give_the_same_batches() -> None:
-    options: dict[str, Any] = {"image_size": (16, 16), "train_scenes": 6, "batch_size": 2, "augment": True, "seed": 4}
+    options: dict[str, Any] = {
+        "image_size": (16, 16),
+        "train_scenes": 6,
+        "batch_size": 2,
+        "augment": True,
+        "seed": 4,
+    }
     here = list(SyntheticScenes(**options).train_dataloader())
     there = list(SyntheticScenes(num_workers=2, **options).train_dataloader())
     assert len(here) == 3 and all(equal(one, two) for one, two in zip(here, there, strict=True))
@@ -122,10 +133,13 @@ def test_counts() -> None:
     [
         (lambda: SyntheticScenes(image_size=(4, 64)), "data.image_size is 4; it must be at least 8"),
         (lambda: SyntheticScenes(train_scenes=0), "data.train_scenes is 0; it must be at least 1"),
-        (lambda: SyntheticScenes(source_views=0), "data.source_views is 0 and data.novel_views 1; each must be"),
+        (
+            lambda: SyntheticScenes(source_views=0),
+            "data.source_views is 0 and data.novel_views 1; each must be",
+        ),
         (
             lambda: SyntheticScenes(novel_views=4),
-            "a path of data.clip_frames 5 with data.window 5 cannot give 2 input and 4 novel views; 6 frames are needed",
+            "a path of data.clip_frames 5 with data.window 5 cannot give 2 input and 4 novel views; 6 frames",
         ),
     ],
 )

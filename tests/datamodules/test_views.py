@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -76,7 +74,9 @@ def test_nearest_modes_go_by_camera_centres(mode: Mode) -> None:
             assert all(abs(order[frame] - middle) <= 2 for frame in sources + novel)
 
 
-@pytest.mark.parametrize("mode", ["extrapolation", "interpolation", "random", "base", "nearest", "neighbours"])
+@pytest.mark.parametrize(
+    "mode", ["extrapolation", "interpolation", "random", "base", "nearest", "neighbours"]
+)
 @pytest.mark.parametrize("frames", [3, 4, 5])
 def test_the_shortest_clips_work(mode: Mode, frames: int) -> None:
     sampling = ViewSampling(mode, 3, 2, 1)
@@ -88,14 +88,40 @@ def test_the_shortest_clips_work(mode: Mode, frames: int) -> None:
 @pytest.mark.parametrize(
     ("mode", "window", "sources", "novel", "sentence"),
     [
-        ("random", 4, 3, 2, "a clip of 9 with data.window 4 cannot give 3 input and 2 novel views; 5 frames are"),
-        ("random", 20, 8, 2, "a clip of 9 with data.window 20 cannot give 8 input and 2 novel views; 10 frames"),
-        ("base_same", 9, 2, 3, "data.mode base_same gives the 2 input views back and cannot give 3 novel views"),
-        ("sideways", 9, 2, 3, "data.mode is 'sideways'; expected one of extrapolation, interpolation, random"),
+        (
+            "random",
+            4,
+            3,
+            2,
+            "a clip of 9 with data.window 4 cannot give 3 input and 2 novel views; 5 frames are",
+        ),
+        (
+            "random",
+            20,
+            8,
+            2,
+            "a clip of 9 with data.window 20 cannot give 8 input and 2 novel views; 10 frames",
+        ),
+        (
+            "base_same",
+            9,
+            2,
+            3,
+            "data.mode base_same gives the 2 input views back and cannot give 3 novel views",
+        ),
+        (
+            "sideways",
+            9,
+            2,
+            3,
+            "data.mode is 'sideways'; expected one of extrapolation, interpolation, random",
+        ),
         ("random", 9, 2, 0, "data.source_views is 2 and data.novel_views 0; each must be at least 1"),
     ],
 )
-def test_impossible_wishes_get_one_sentence(mode: Any, window: int, sources: int, novel: int, sentence: str) -> None:
+def test_impossible_wishes_get_one_sentence(
+    mode: Mode, window: int, sources: int, novel: int, sentence: str
+) -> None:
     with pytest.raises(UserError) as error:
         ViewSampling(mode, window, sources, novel).check(9, "a clip of 9")
     assert str(error.value).startswith(sentence)
