@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from repsynth.callbacks import evaluation
 from repsynth.callbacks.evaluation import Evaluation
+from repsynth.callbacks.media import Media
 from repsynth.errors import UserError
 from repsynth.metrics.psnr import psnr
 from repsynth.metrics.scores import Scores
@@ -79,7 +81,8 @@ def report(root: Path, stage: str) -> tuple[dict[str, Any], list[dict[str, str]]
     return json.loads((root / "evaluation" / f"{stage}.json").read_text()), rows
 
 
-def test_means_rows_and_report_of_a_test(tmp_path: Path) -> None:
+def test_means_rows_and_report_of_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "samples_seen", lambda trainer: 1234)
     module = Toy()
     trainer = trainer_with(tmp_path, Evaluation(["psnr", "ssim"], crop=1.0))
     trainer.test(module, loader(5), verbose=False)
@@ -93,7 +96,7 @@ def test_means_rows_and_report_of_a_test(tmp_path: Path) -> None:
     assert content["figures"]["psnr"]["std"] == pytest.approx(statistics.stdev(expected.values()), rel=1e-5)
     assert (content["stage"], content["count"], content["crop"]) == ("test", 5, 1.0)
     assert content["settings"]["ssim"] == {"window": 11, "border": "zero"}
-    assert content["checkpoint"] is None
+    assert (content["samples_seen"], content["checkpoint"]) == (1234, None)
 
 
 def test_a_checkpoint_can_monitor_a_figure_and_the_report_names_the_file(tmp_path: Path) -> None:
@@ -235,7 +238,8 @@ class Failing(Toy):
 def train_on_ranks(root: Path, rank: int, world: int, count: int) -> None:
     """Fit with validation, then test, on uneven shards."""
     module, restored = Toy(), Restored()
-    trainer = trainer_with(root, Evaluation(["psnr"]), restored, strategy="ddp", devices=world)
+    callbacks = (Evaluation(["psnr"]), Media(samples=2), restored)
+    trainer = trainer_with(root, *callbacks, strategy="ddp", devices=world)
     trainer.fit(module, loader(4, rank, world), loader(count, rank, world))
     assert restored.looked
     logged = trainer.callback_metrics["val/psnr"].item()
@@ -309,4 +313,5 @@ def check_ranks(root: Path, count: int) -> None:
         assert content["count"] == count
         assert {row["id"]: float(row["psnr"]) for row in rows} == pytest.approx(expected, rel=1e-5)
     assert found[0]["val"] == found[1]["val"]
+    assert len(list((root / "media").iterdir())) == 2
     assert found[0]["val"] == pytest.approx(report(root, "val")[0]["figures"]["psnr"]["mean"], rel=1e-6)
