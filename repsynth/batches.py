@@ -50,3 +50,28 @@ class Paired(TypedDict):
     panels: NotRequired[dict[str, Tensor]]
     """More pictures of the same samples for the media callback, by title, in the order shown:
     [N, 3, H, W] in [0, 1], or [N, 1, H, W] in any unit (shown in false colours, for example depth)."""
+
+
+def paired_novel_views(
+    batch: PosedViews, predicted: Tensor, panels: dict[str, Tensor] | None = None
+) -> Paired:
+    """Pair predictions of all novel views with their truth.
+
+    Args:
+        batch: B scenes with V novel views each.
+        predicted: [B V, 3, H, W] in any range about [0, 1], scene by scene; is clamped.
+        panels: further pictures [B V, ...], shown after the input views.
+    """
+    images = batch["novel"]["images"]
+    views = images.shape[1]
+    inputs = {
+        f"input {index}": image.repeat_interleave(views, dim=0)
+        for index, image in enumerate(batch["source"]["images"].unbind(1))
+    }
+    ids = batch["ids"] if views == 1 else [f"{name}/{view}" for name in batch["ids"] for view in range(views)]
+    return {
+        "ids": ids,
+        "predicted": predicted.clamp(0, 1),
+        "expected": images.flatten(0, 1),
+        "panels": inputs | (panels or {}),
+    }

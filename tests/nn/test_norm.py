@@ -11,7 +11,9 @@ def test_statistics_are_unbiased_and_epsilon_stands_outside_the_root() -> None:
     for item in range(2):
         mean, std = x[item].mean(), x[item].std(unbiased=True)
         for channel in range(3):
-            expected[item, channel] = (x[item, channel] - mean) / (std + 1e-5) * norm.gamma[channel] + norm.beta[channel]
+            expected[item, channel] = (x[item, channel] - mean) / (std + 1e-5) * norm.gamma[
+                channel
+            ] + norm.beta[channel]
     torch.testing.assert_close(norm(x), expected, atol=1e-6, rtol=1e-6)
 
 

@@ -1,0 +1,51 @@
+"""`make demo`: train StereoLayers on the embedded scenes for about five minutes, evaluate it, show what it does."""
+
+import sys
+import time
+from pathlib import Path
+
+import repsynth
+from repsynth.cli import main as run
+from repsynth.cli.experiments import folder
+
+RUN = Path("runs/demo")
+
+
+def main() -> int:
+    """Train, test, predict and compare; returns the exit code of the first step that failed."""
+    experiment = [
+        f"--config={folder() / 'stereolayers' / 'synthetic.yaml'}",
+        f"--trainer.default_root_dir={RUN}",
+    ]
+    evaluation = [*experiment, "--ckpt_path=best"]
+    print(f"repsynth {repsynth.__version__}: training StereoLayers on procedural scenes, about five minutes")
+    start = time.perf_counter()
+    for verb, *options in (
+        ("fit", *experiment),
+        ("test", *evaluation),
+        ("predict", *evaluation, "--trainer.limit_predict_batches=1", "--data.eval_batch_size=1"),
+    ):
+        if code := run([verb, *options]):
+            return code
+    from repsynth.comparison import compare, table
+
+    print(f"\nHeld-out scenes, central crop (all of it in {time.perf_counter() - start:.0f} s):\n")
+    print(table(compare(RUN)))
+    print("\nlpips_random and perceptual_random use stand-in networks: compare them only with each other.")
+    _say_where()
+    return 0
+
+
+def _say_where() -> None:
+    for title, pattern in (
+        ("figures per image", "evaluation/test.csv"),
+        ("input / prediction / truth / error / depth", "media/*.png"),
+        ("camera path", "predictions/*.mp4"),
+        ("checkpoints", "checkpoints/*.ckpt"),
+    ):
+        for path in sorted(RUN.glob(pattern))[-2:]:
+            print(f"{title:>44}: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""The whole forward pass: stereo pair -> semitransparent mesh layers -> novel views (paper section 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repsynth.geometry.cameras import Cameras
+from repsynth.geometry.grids import sample_image
+from repsynth.geometry.layers import layer_faces, layer_of_face, layer_vertices
+from repsynth.geometry.planes import plane_depths, plane_sweep
+from repsynth.geometry.rasterizers import BackEnd, Interpolation, select_rasterizer
+from repsynth.geometry.rendering import NEAR, RELEASED_FAR, Rendering, Visibility, render_layers
+from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
+from repsynth.modules.stereolayers.depth import DepthScheme, layered_depth, logit_channels
+from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
+from repsynth.modules.stereolayers.texturing import Texturing, raw_channels, texture_layers
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A scene of L mesh layers of h x w vertices, back to front."""
+
+    depth: Tensor
+    """[B, L, h, w] z in front of the reference camera, scene units."""
+    rgba: Tensor
+    """[B, L, 4, h, w] RGB in [-1, 1], alpha in [0, 1]."""
+    vertices: Tensor
+    """[B, L h w, 3] world, layer by layer, row by row."""
+
+
+@dataclass(frozen=True)
+class RenderingOptions:
+    """How layers become images, see `geometry.rendering.render_layers`; `RELEASED` is the published networks' way."""
+
+    visibility: Visibility = "peel"
+    interpolation: Interpolation = "perspective"
+    fragments: int = 16
+    farthest_opaque: bool = True
+    near: float | None = NEAR
+    far_clip: float | None = None
+    back_end: BackEnd = "torch"
+
+
+RELEASED = RenderingOptions(interpolation="affine", near=None, far_clip=RELEASED_FAR)
+
+
+class StereoLayersGenerator(nn.Module):
+    """Geometry network, colouring network and renderer.
+
+    Args:
+        layers: L.
+        planes: P planes of the sweep volume, uniform in inverse depth.
+        near, far: depths of the nearest and the farthest plane, scene units.
+        depth: parametrisation of the layered depth.
+        texturing: parametrisation of the colours.
+        geometry_width, geometry_levels: size of F_g; sides must be multiples of 2^(levels + 5).
+        coloring_width: size of F_c.
+        grid: where vertices lie: "corner" spans the image from edge to edge (official code), which stretches the
+            reference texture by n / (n - 1); "centre" puts them on pixel centres.
+        mask_behind: leave out of the sweep what lies behind the side camera; the official code mirrors it.
+        sort_layers: order BI and SA layers by mean depth.
+        rendering: see `RenderingOptions`.
+    """
+
+    NETWORK_SIDE = 256  # official code: F_g sees at most this when a side is not a multiple of 128
+    FREE_MULTIPLE = 128
+
+    def __init__(
+        self,
+        layers: int = 4,
+        planes: int = 32,
+        near: float = 1.0,
+        far: float = 100.0,
+        depth: DepthScheme = "BI",
+        texturing: Texturing = "RSBg",
+        geometry_width: int = 32,
+        geometry_levels: int = 3,
+        coloring_width: int = 64,
+        grid: Literal["corner", "centre"] = "corner",
+        mask_behind: bool = True,
+        sort_layers: bool = True,
+        rendering: RenderingOptions | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers, self.depth_scheme, self.texturing = layers, depth, texturing
+        self.grid: Literal["corner", "centre"] = grid
+        self.mask_behind, self.sort_layers = mask_behind, sort_layers
+        self.rendering = rendering or RenderingOptions()
+        self.register_buffer("plane_depths", plane_depths(planes, near, far), persistent=False)
+        self.plane_depths: Tensor
+        self.geometry_network = GeometryNetwork(
+            3 * planes + 3, logit_channels(depth, layers, planes), geometry_width, geometry_levels
+        )
+        self.coloring_network = ColoringNetwork(
+            3 * layers + 3, raw_channels(texturing, layers), coloring_width
+        )
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size at which F_g sees an image of this size (official code's rule)."""
+        if height % self.FREE_MULTIPLE == 0 and width % self.FREE_MULTIPLE == 0:
+            return height, width
+        return min(height, self.NETWORK_SIDE), min(width, self.NETWORK_SIDE)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise UserError unless both networks can take images of this size."""
+        self.geometry_network.check_size(*self.network_size(height, width))
+        self.coloring_network.check_size(height, width)
+
+    def forward(
+        self, reference: Tensor, side: Tensor, reference_camera: Cameras, side_camera: Cameras
+    ) -> Layers:
+        """Build the layers of B scenes.
+
+        Args:
+            reference, side: [B, 3, H, W] in [-1, 1].
+            reference_camera, side_camera: B cameras each.
+        """
+        depth = self._layered_depth(reference, side, reference_camera, side_camera)
+        vertices = layer_vertices(depth, reference_camera, grid=self.grid)
+        side_on_layers = _sample_at_vertices(side, side_camera, vertices, depth.shape)
+        views = torch.cat((side_on_layers, reference[:, None]), dim=1)  # [B, L + 1, 3, H, W]
+        raw = self.coloring_network(views.transpose(1, 2).flatten(1, 2))  # channel-major
+        return Layers(depth, texture_layers(raw, self.texturing, reference.float(), side_on_layers), vertices)
+
+    def render(self, layers: Layers, novel_camera: Cameras, size: Sequence[int]) -> Rendering:
+        """Render the layers of B scenes into B novel cameras at (height, width)."""
+        height, width = layers.depth.shape[-2:]
+        device = layers.depth.device
+        options = dict(vars(self.rendering))
+        back_end = options.pop("back_end")
+        return render_layers(
+            layers.vertices,
+            layer_faces(self.layers, height, width, device),
+            layers.rgba.permute(0, 1, 3, 4, 2).flatten(1, 3),
+            layer_of_face(self.layers, height, width, device),
+            novel_camera,
+            size,
+            **options,
+            rasterizer=select_rasterizer(back_end),
+        )
+
+    def _layered_depth(
+        self, reference: Tensor, side: Tensor, reference_camera: Cameras, side_camera: Cameras
+    ) -> Tensor:
+        size = reference.shape[-2:]
+        sweep = plane_sweep(
+            side, side_camera, reference_camera, self.plane_depths, size, self.grid, self.mask_behind
+        )
+        volume = torch.cat((sweep, reference[:, None]), dim=1).flatten(1, 2)  # plane-major
+        network_size = self.network_size(*size)
+        if network_size != tuple(size):
+            volume = F.interpolate(volume, network_size, mode="nearest")
+        logits = self.geometry_network(volume)
+        depth = layered_depth(
+            logits, self.depth_scheme, self.layers, self.plane_depths, sort=self.sort_layers
+        )
+        if network_size != tuple(size):
+            depth = F.interpolate(depth, size, mode="bilinear", align_corners=False)
+        return depth
+
+
+def _sample_at_vertices(image: Tensor, camera: Cameras, vertices: Tensor, shape: torch.Size) -> Tensor:
+    """Sample image [B, 3, H, W] where vertices [B, L h w, 3] are seen; shape is (B, L, h, w).
+
+    Returns [B, L, 3, h, w].
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        pixels, _ = camera.project(vertices)
+        sampled = sample_image(image.float(), pixels)  # [B, 3, L h w]
+    return sampled.unflatten(2, shape[1:]).transpose(1, 2)

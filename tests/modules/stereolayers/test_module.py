@@ -1,0 +1,173 @@
+import copy
+
+import pytest
+import torch
+
+from repsynth.batches import PosedViews
+from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
+from repsynth.errors import UserError
+from repsynth.geometry.cameras import Cameras
+from repsynth.modules.stereolayers.generator import RELEASED, Layers, RenderingOptions, StereoLayersGenerator
+from repsynth.modules.stereolayers.module import LossWeights, StereoLayers
+
+SIDE = 32
+
+
+def small(**options: object) -> StereoLayers:
+    torch.manual_seed(0)
+    settings = {
+        "layers": 2,
+        "planes": 4,
+        "near": 1.5,
+        "far": 15.0,
+        "geometry_width": 4,
+        "geometry_levels": 0,
+        "coloring_width": 4,
+        "perceptual": "random",
+        "perceptual_levels": 1,
+    }
+    return StereoLayers(**(settings | options))
+
+
+@pytest.fixture(scope="module")
+def batch() -> PosedViews:
+    data = SyntheticScenes(image_size=(SIDE, SIDE), novel_views=2, train_scenes=8, batch_size=3, seed=0)
+    loaded = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    return loaded
+
+
+def one(batch: PosedViews, index: int) -> PosedViews:
+    def pick(part: object) -> object:
+        return (
+            {key: pick(value) for key, value in part.items()}
+            if isinstance(part, dict)
+            else part[index : index + 1]
+        )
+
+    return pick(batch)
+
+
+def total(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
+    layers = module.build(batch)
+    terms = module.loss_terms(
+        layers, module.render(layers, batch["novel"]), batch["novel"]["images"].flatten(0, 1)
+    )
+    return sum(module.loss_weights[name] * term for name, term in terms.items())
+
+
+def test_gradient_of_a_batch_is_the_mean_over_its_items(batch: PosedViews) -> None:
+    """What ranks average under DDP: no term may depend on the batch size."""
+    joined = small()
+    total(joined, batch).backward()
+    apart = [copy.deepcopy(small()) for _ in range(3)]
+    for index, module in enumerate(apart):
+        total(module, one(batch, index)).backward()
+    for name, parameter in joined.named_parameters():
+        mean = torch.stack([dict(module.named_parameters())[name].grad for module in apart]).mean(0)
+        torch.testing.assert_close(parameter.grad, mean, atol=1e-5, rtol=1e-4)
+
+
+def test_every_parameter_learns(batch: PosedViews) -> None:
+    module = small()
+    total(module, batch).backward()
+    still = [name for name, parameter in module.named_parameters() if parameter.grad is None]
+    assert still == []
+    assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
+def test_paper_weights_are_the_defaults() -> None:
+    assert vars(LossWeights()) == {"l1": 1.0, "perceptual": 10.0, "tv": 5.0, "order": 2.0}
+    assert set(small().loss_weights) == {"l1", "perceptual", "tv", "order"}
+
+
+def test_validation_pairs_every_novel_view(batch: PosedViews) -> None:
+    with torch.no_grad():
+        output = small().validation_step(batch, 0)
+    assert output["predicted"].shape == output["expected"].shape == (6, 3, SIDE, SIDE)
+    assert output["ids"] == [f"{name}/{view}" for name in batch["ids"] for view in range(2)]
+    torch.testing.assert_close(output["expected"][1], batch["novel"]["images"][0, 1])
+    assert output["predicted"].min() >= 0
+    assert output["predicted"].max() <= 1
+    assert list(output["panels"]) == ["input 0", "input 1", "depth"]
+
+
+def test_views_of_a_scene_are_rendered_scene_by_scene(batch: PosedViews) -> None:
+    module = small().eval()
+    with torch.no_grad():
+        layers = module.build(batch)
+        both = module.render(layers, batch["novel"]).features
+        novel = batch["novel"]
+        camera = Cameras(novel["extrinsics"][:, 1], novel["intrinsics"][:, 1])
+        second = module.generator.render(layers, camera, (SIDE, SIDE)).features
+    torch.testing.assert_close(both[1::2], second)
+
+
+def test_opaque_reference_layers_reproduce_the_reference_view(batch: PosedViews) -> None:
+    """With vertices on pixel centres, rendering into the reference camera returns the texture."""
+    generator = small(grid="centre").generator
+    camera = Cameras(batch["source"]["extrinsics"][:, 0], batch["source"]["intrinsics"][:, 0])
+    with torch.no_grad():
+        built = generator(*(batch["source"]["images"] * 2 - 1).unbind(1), camera, camera)
+        rgba = built.rgba.clone()
+        rgba[:, :, :3] = (batch["source"]["images"][:, :1] * 2 - 1).expand_as(rgba[:, :, :3])
+        view = generator.render(Layers(built.depth, rgba, built.vertices), camera, (SIDE, SIDE))
+    torch.testing.assert_close(view.features, batch["source"]["images"][:, 0] * 2 - 1, atol=1e-4, rtol=0)
+
+
+def test_prediction_sways_and_returns_to_its_start(batch: PosedViews) -> None:
+    module = small(path_frames=4, path_reach=0.5).eval()
+    with torch.no_grad():
+        frames = module.predict_step(batch, 0)["frames"]
+    assert frames.shape == (3, 4, 3, SIDE, SIDE)
+    torch.testing.assert_close(
+        frames[:, 0], frames[:, 2], atol=1e-3, rtol=0
+    )  # both in the middle of the baseline
+    assert (frames[:, 1] - frames[:, 3]).abs().max() > 0.01
+
+
+def test_geometry_stays_in_float32_and_bf16_stays_close(batch: PosedViews) -> None:
+    module = small().eval()
+    with torch.no_grad():
+        full = module.validation_step(batch, 0)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = module.validation_step(batch, 0)
+            layers = module.build(batch)
+    assert layers.depth.dtype == layers.vertices.dtype == layers.rgba.dtype == torch.float32
+    assert (full["predicted"] - half["predicted"]).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [((48, 64), "multiples of 32, but gets 48x64"), ((64, 36), "multiples of 32, but gets 64x36")],
+)
+def test_impossible_image_sizes_are_refused_before_training(size: tuple[int, int], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        small().check(SyntheticScenes(image_size=size))
+
+
+def test_large_images_are_seen_at_256_unless_their_sides_are_multiples_of_128() -> None:
+    generator = StereoLayersGenerator(layers=2, planes=4, geometry_width=4, coloring_width=4)
+    assert generator.network_size(512, 384) == (512, 384)
+    assert generator.network_size(300, 512) == (256, 256)
+    assert generator.network_size(64, 200) == (64, 200)
+    generator.check_size(320, 336)
+    with pytest.raises(UserError, match="multiples of 256, but gets 384x384"):
+        generator.check_size(384, 384)
+    with pytest.raises(UserError, match="colouring network needs image sides that are multiples of 8"):
+        generator.check_size(300, 512)
+
+
+def test_depth_of_a_reduced_geometry_network_comes_back_at_full_size() -> None:
+    torch.manual_seed(0)
+    generator = StereoLayersGenerator(
+        layers=2, planes=2, geometry_width=1, coloring_width=1, geometry_levels=3
+    )
+    camera = Cameras(torch.eye(4)[None], torch.tensor([[[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]]))
+    with torch.no_grad():
+        layers = generator(torch.rand(1, 3, 264, 320), torch.rand(1, 3, 264, 320), camera, camera)
+    assert layers.depth.shape == (1, 2, 264, 320)
+
+
+def test_released_rendering_differs_from_ours_where_it_should() -> None:
+    assert RenderingOptions(interpolation="affine", near=None, far_clip=120.0) == RELEASED
+    assert RenderingOptions().interpolation == "perspective"
