@@ -1,7 +1,6 @@
 """Photometric augmentation, the same for all views of an example. The only file that knows albumentations."""
 
 import os
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -34,8 +33,7 @@ def _transform() -> Any:  # noqa: ANN401
     import albumentations
     import cv2
 
-    set_threads: Callable[[int], None] = cv2.setNumThreads
-    set_threads(0)  # its threads hang in forked loader workers
+    cv2.setNumThreads(0)  # its threads hang in forked loader workers
     return albumentations.Compose(
         [
             albumentations.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, p=0.8),

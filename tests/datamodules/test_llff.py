@@ -294,7 +294,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other format": (
         change_rows(lambda rows: rows[:, :14]),
-        r"garden: poses_bounds.npy is \[10, 14\], expected \[N, 17\]; a \[N, 14\] or \[N, 20\] file is another",
+        r"garden: poses_bounds.npy is \[10, 14\], expected \[N, 17\]; a \[N, 14\] or",
     ),
     "not an array": (
         lambda f: (f / "poses_bounds.npy").write_text("hello"),
