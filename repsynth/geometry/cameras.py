@@ -48,12 +48,13 @@ class Cameras:
 
     def centres(self) -> Tensor:
         """Return the optical centres in the world, [..., 3]."""
-        return -turned(self.rotation.mT, self.translation[..., None, :])[..., 0, :]
+        exact = turned(self.rotation.mT.double(), self.translation.double()[..., None, :])
+        return -exact[..., 0, :].to(self.extrinsics.dtype)
 
     @full_precision
     def to_camera(self, points: Tensor) -> Tensor:
         """Return world points [..., N, 3] in camera coordinates, [..., N, 3]."""
-        return turned(self.rotation, points) + self.translation[..., None, :]
+        return moved(self.rotation, self.translation, points)
 
     @full_precision
     def to_pixels(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +78,7 @@ class Cameras:
     def lift(self, pixels: Tensor, depth: Tensor) -> Tensor:
         """Return the world points [..., N, 3] at relative pixels [..., N, 2] and depths [..., N]."""
         seen = self._unit_depth(pixels) * depth[..., None]
-        return turned(self.rotation.mT, seen - self.translation[..., None, :])
+        return moved(self.rotation.mT, self.centres(), seen)
 
     @full_precision
     def rays(self, pixels: Tensor) -> Tensor:
@@ -103,6 +104,18 @@ def turned(matrices: Tensor, vectors: Tensor) -> Tensor:
     columns = matrices.mT[..., None, :, :]
     x, y, z = (vectors[..., i, None] * columns[..., i, :] for i in range(3))
     return x + y + z
+
+
+def moved(matrices: Tensor, offsets: Tensor, points: Tensor) -> Tensor:
+    """Return `matrices points + offsets`, added up in float64: the sums cancel where cameras look far away.
+
+    Args:
+        matrices: [..., 3, 3].
+        offsets: [..., 3].
+        points: [..., N, 3], whose dtype the result has.
+    """
+    exact = turned(matrices.double(), points.double()) + offsets.double()[..., None, :]
+    return exact.to(points.dtype)
 
 
 def away_from_zero(values: Tensor, smallest: float) -> Tensor:

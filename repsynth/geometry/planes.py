@@ -68,7 +68,8 @@ def plane_sweep(
     Returns:
         [B, P, C, *size].
     """
-    pixels = pixel_grid(*size, grid, images.device, depths.dtype).flatten(0, 1)
+    height, width = size
+    pixels = pixel_grid(height, width, grid, images.device, depths.dtype).flatten(0, 1)
     # A point at depth d is at d * direction + origin in the source camera: no detour through the world.
     centre = reference.centres()[:, None]
     origin = source.to_camera(centre)
@@ -81,7 +82,7 @@ def plane_sweep(
     volume = sample_image(images, seen)
     if mask_behind:
         volume = volume * (depth > 0)[:, None]
-    return volume.transpose(1, 2).unflatten(-1, tuple(size))
+    return volume.transpose(1, 2).unflatten(-1, (height, width))
 
 
 @full_precision
@@ -107,7 +108,8 @@ def view_planes(
         What each ray meets on each plane [B, P, C, *size], to be composed, and the ray parameters [B, P,
         *size]: the distance from the novel camera along the unit ray.
     """
-    pixels = pixel_grid(*size, "centre", planes.device, depths.dtype).flatten(0, 1)
+    height, width = size
+    pixels = pixel_grid(height, width, "centre", planes.device, depths.dtype).flatten(0, 1)
     origin = reference.to_camera(novel.centres()[:, None])[:, None]
     rays = turned(reference.rotation, novel.rays(pixels))[:, None]
     depths = depths.expand(planes.shape[0], -1)[..., None]
@@ -117,4 +119,4 @@ def view_planes(
     seen = sample_image(planes.flatten(0, 1), met.flatten(0, 1)).unflatten(0, planes.shape[:2])
     if mask_behind:
         seen = seen * (parameter > 0)[:, :, None]
-    return seen.unflatten(-1, tuple(size)), parameter.unflatten(-1, tuple(size))
+    return seen.unflatten(-1, (height, width)), parameter.unflatten(-1, (height, width))

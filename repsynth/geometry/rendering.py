@@ -1,7 +1,8 @@
 """Render layered meshes: rasterise, interpolate vertex attributes, compose the fragments of each pixel."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ RELEASED_FAR = 120.0
 """Depth beyond which the released models drop faces; they also draw at 0.01 what is nearer than 0.01."""
 
 
-class Rendering(NamedTuple):
+@dataclass(frozen=True)
+class Rendering:
     """B images of a mesh."""
 
     features: Tensor

@@ -10,6 +10,9 @@ FACES_AT_ONCE = 1 << 18
 CANDIDATES_AT_ONCE = 1 << 20
 """Bounds of the temporary memory: faces, and pixels of their boxes, that are looked at together."""
 
+STEPS_ACROSS = 1 << 20
+"""Coverage resolves about this part of an image's side; projection in float32 is off by a quarter of it."""
+
 
 class Hits(NamedTuple):
     """N pairs of a pixel and a face that covers its centre, in the order of images and faces."""
@@ -32,7 +35,7 @@ class Boxes(NamedTuple):
     left: Tensor
     top: Tensor
     columns: Tensor
-    count: Tensor
+    pixels: Tensor
     corners: Tensor
     """[3 (x, y, depth), 3 corners, N], x and y in pixels."""
 
@@ -54,6 +57,17 @@ def edge_functions(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
 
 
+def snapped(positions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Round x and y of positions [B, V, 3] to a power of two of steps per pixel, too small to be seen.
+
+    A vertex that was lifted from the centre of a pixel and projected there again misses it by a rounding
+    error; at the border of a mesh that would leave the pixel empty.
+    """
+    steps = STEPS_ACROSS >> max(size).bit_length()
+    places = (positions[..., :2] * steps).round() / steps
+    return torch.cat([places, positions[..., 2:]], dim=-1)
+
+
 def find_hits(
     vertices: Tensor,
     faces: Tensor,
@@ -73,7 +87,7 @@ def find_hits(
         far: largest depth or None.
     """
     found = []
-    for image, table in enumerate(vertices.mT.contiguous()):
+    for image, table in enumerate(snapped(vertices, size).mT.contiguous()):
         chosen = None if drawn is None else drawn[image]
         for boxes in _boxes(table, faces, size, chosen):
             hits = _inside(boxes, image * size[0] * size[1], size[1], perspective)
@@ -89,7 +103,7 @@ def _boxes(table: Tensor, faces: Tensor, size: tuple[int, int], drawn: Tensor | 
         low = [(corners[axis].amin(0) - 0.5).ceil().clamp(0, size[1 - axis]).long() for axis in (0, 1)]
         high = [(corners[axis].amax(0) - 0.5).floor().clamp(-1, size[1 - axis] - 1).long() for axis in (0, 1)]
         columns, rows = ((b - a + 1).clamp(min=0) for a, b in zip(low, high, strict=True))
-        count = columns * rows
+        count = columns * rows * corners.sum(dim=(0, 1)).isfinite()
         if drawn is not None:
             count = count * drawn[start : start + FACES_AT_ONCE]
         some = count.nonzero()[:, 0]
@@ -101,7 +115,7 @@ def _boxes(table: Tensor, faces: Tensor, size: tuple[int, int], drawn: Tensor | 
 
 def _bounded(boxes: Boxes) -> Iterator[Boxes]:
     """Split boxes so that none holds more than `CANDIDATES_AT_ONCE` pixels, if it has more than one face."""
-    end = boxes.count.cumsum(0)
+    end = boxes.pixels.cumsum(0)
     total = int(end[-1]) if end.numel() else 0
     limits = end.new_tensor(range(CANDIDATES_AT_ONCE, total, CANDIDATES_AT_ONCE))
     cuts = sorted({0, *torch.searchsorted(end, limits).tolist(), end.numel()})
@@ -111,7 +125,7 @@ def _bounded(boxes: Boxes) -> Iterator[Boxes]:
 
 def _inside(boxes: Boxes, first_pixel: int, width: int, perspective: bool) -> Hits:
     """Look at all pixels of the boxes and keep those whose centre the face covers."""
-    count = boxes.count
+    count = boxes.pixels
     index = torch.repeat_interleave(count)
     within = torch.arange(index.numel(), device=index.device) - (count.cumsum(0) - count)[index]
     columns = boxes.columns[index]

@@ -15,9 +15,7 @@ def pixel_positions(vertices: Tensor, size: Sequence[int]) -> Tensor:
     return vertices * vertices.new_tensor([size[1], size[0], 1.0])
 
 
-def fragments_of(
-    positions: Tensor, faces: Tensor, shown: Tensor, interpolation: Interpolation, clamp: bool = False
-) -> Fragments:
+def fragments_of(positions: Tensor, faces: Tensor, shown: Tensor, interpolation: Interpolation) -> Fragments:
     """Compute the fragments of visible faces, differentiable in the positions.
 
     Args:
@@ -25,7 +23,6 @@ def fragments_of(
         faces: [F, 3].
         shown: [B, H, W, K] visible face, -1 for none.
         interpolation: see `Interpolation`.
-        clamp: keep barycentrics in [0, 1], for back ends whose faces may miss the pixel's centre by a little.
     """
     _, height, width, slots = shown.shape
     flat = shown.flatten()
@@ -34,7 +31,7 @@ def fragments_of(
     image = pixel // (height * width)
     centre = torch.stack([pixel % width, pixel // width % height]).to(positions.dtype) + 0.5
     corners = gather_rows(positions.flatten(0, 1), faces[face] + (image * positions.shape[1])[:, None])
-    weights, depth = barycentrics(corners, centre, interpolation == "perspective", clamp)
+    weights, depth = barycentrics(corners, centre, interpolation == "perspective")
     return Fragments(
         shown,
         weights.new_zeros(flat.numel(), 3).index_put((place,), weights).view(*shown.shape, 3),
@@ -42,21 +39,29 @@ def fragments_of(
     )
 
 
-def barycentrics(corners: Tensor, centre: Tensor, perspective: bool, clamp: bool) -> tuple[Tensor, Tensor]:
+def barycentrics(corners: Tensor, centre: Tensor, perspective: bool) -> tuple[Tensor, Tensor]:
     """Return barycentrics [N, 3] and depths [N] at the centres [2, N] of pixels in faces.
+
+    Every back end rounds positions before it decides which face covers a pixel, so that the centre may lie
+    outside of the exact face by as little: barycentrics are kept in [0, 1].
 
     Args:
         corners: [N, 3 corners, 3 (x, y in pixels, depth)].
         centre: [2, N] x and y in pixels.
         perspective: interpolate the inverse of the depth rather than the depth.
-        clamp: see `fragments_of`.
     """
     x, y, z = corners.permute(2, 1, 0).contiguous()
     edges = torch.stack(edge_functions(x - centre[0], y - centre[1]))
-    affine = edges / edges.sum(0)
-    if clamp:
-        affine = affine.clamp(min=0)
-        affine = affine / affine.sum(0)
+    area = edges.sum(0)
+    affine = edges / torch.where(area == 0, 1.0, area)
+    affine = affine + (inside(affine.detach()) - affine.detach())
     depth = interpolated_depth(affine, z, perspective)
     weights = affine * depth / z if perspective else affine
     return weights.T, depth
+
+
+def inside(affine: Tensor) -> Tensor:
+    """Return the barycentrics [3, N] moved to the nearest valid ones; the middle of a face without area."""
+    positive = affine.clamp(min=0)
+    total = positive.sum(0)
+    return torch.where(total > 0, positive / total, 1 / 3)

@@ -55,7 +55,7 @@ def rasterize(
         else:
             pairs = zip(clip, drawn, strict=True)
             shown = torch.cat([_peel_some(item[None], faces, size, fragments, row) for item, row in pairs])
-    return fragments_of(pixel_positions(vertices, size), faces, shown, interpolation, clamp=True)
+    return fragments_of(pixel_positions(vertices, size), faces, shown, interpolation)
 
 
 def clip_positions(vertices: Tensor, perspective: bool, far: float | None) -> Tensor:

@@ -41,7 +41,7 @@ def rasterize(
         shown = packed[found]
         if far is not None:
             shown = torch.where(depth <= far, shown, -1)
-    return fragments_of(pixel_positions(vertices, size), faces, shown, interpolation, clamp=True)
+    return fragments_of(pixel_positions(vertices, size), faces, shown, interpolation)
 
 
 def normalised(vertices: Tensor, size: Sequence[int]) -> Tensor:

@@ -19,7 +19,7 @@ class GatherRows(Function):
         return table.index_select(0, index)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the table."""
         (index,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return ScatterRows.apply(gradient, index, ctx.rows), None  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ class ScatterRows(Function):
         return table.scatter_add_(1, index.expand(columns.shape[0], -1), columns).T
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of the rows."""
         (index,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return GatherRows.apply(gradient.contiguous(), index), None, None

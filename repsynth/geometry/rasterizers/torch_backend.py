@@ -1,7 +1,7 @@
 """The built-in rasteriser: plain vectorised PyTorch, the same on CPU and GPU.
 
 Faces are expanded into the pixels of their boxes, the pixels inside are kept, visibility is resolved by
-scatter-min over packed (depth, index) keys; only the winners' barycentrics are computed again, with gradients.
+scatter-min over packed (depth, index) keys, and the winners' barycentrics are computed again with gradients.
 """
 
 from collections.abc import Sequence
