@@ -6,6 +6,7 @@ before the checkpoint callback. It is called once per start, as a new process wo
 
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest import mock
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import Strategy
 
 from repsynth.callbacks.checkpoint import resume_path
 
@@ -48,17 +50,22 @@ def kill_while_saving(count: int) -> Iterator[None]:
     """Ends the run in the middle of the nth checkpoint file, whose second half is then missing."""
     left = count
 
-    def save(state: object, file: Any) -> None:  # noqa: ANN401
+    def save(strategy: Any, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         nonlocal left
         left -= 1
-        real_save(state, file)
-        if left == 0:
-            file.truncate(file.tell() // 2)
+        with mock.patch("repsynth.checkpoints.os.fsync", _cut if left == 0 else os.fsync):
+            real_save(strategy, *arguments, **options)
+        if left == 0:  # the ranks that write nothing
             raise Killed
 
-    real_save = torch.save
-    with mock.patch("repsynth.checkpoints.torch.save", save):
+    real_save = Strategy.save_checkpoint
+    with mock.patch.object(Strategy, "save_checkpoint", save):
         yield
+
+
+def _cut(descriptor: int) -> None:
+    os.truncate(descriptor, os.fstat(descriptor).st_size // 2)
+    raise Killed
 
 
 def start(make: Make, root: Path, extra: tuple[pl.Callback, ...] = ()) -> pl.Trainer:
@@ -130,4 +137,9 @@ def _as_rank(
         NODE_RANK="0",
         GLOO_SOCKET_IFNAME="lo",
     )
-    function(*arguments)
+    try:
+        function(*arguments)
+    except BaseException:
+        # A plain exit would wait for the other ranks, which wait for this one.
+        traceback.print_exc()
+        os._exit(1)
