@@ -65,7 +65,7 @@ def score(module: LightningModule, config: dict[str, Any], root: Path) -> Figure
 
 def means(path: Path) -> Figures:
     """Means in an evaluation file."""
-    return {name: figure["mean"] for name, figure in json.loads(path.read_text())["metrics"].items()}
+    return {name: figure["mean"] for name, figure in json.loads(path.read_text())["figures"].items()}
 
 
 def table(rows: dict[str, Figures]) -> str:

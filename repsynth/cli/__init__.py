@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before the verb that needs it is known."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ TRAINING_VERBS = {
     "predict": "write what a checkpoint predicts",
 }
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 _EPILOG = """\
 Every value of the experiment can be overridden, by its full name or without init_args:
   --trainer.max_epochs 5   --model.init_args.NAME VALUE   --model.NAME VALUE   --data.NAME VALUE
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `repsynth`; by default those of this process.
 
     Returns:
-        The exit code: 0 done, 2 a mistake of the user (told in one sentence), 130 interrupted; any other
+        The exit code: 0 done, 2 a mistake of the user (told in one sentence), 130 interrupted, 141 nobody reads; any other
         failure leaves with its traceback and code 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -44,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         # Lightning answers Ctrl+C with sys.exit(1) from inside its handler.
         return _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
+    except BrokenPipeError:
+        # The reader has left, as `| head` does; Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except UserError as error:
         if debug:
             raise

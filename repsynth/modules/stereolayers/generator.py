@@ -63,6 +63,8 @@ class StereoLayersGenerator(nn.Module):
             reference texture by n / (n - 1); "centre" puts them on pixel centres.
         mask_behind: leave out of the sweep what lies behind the side camera; the official code mirrors it.
         sort_layers: order BI and SA layers by mean depth.
+        initial_depth: where BI layers start: all in the "middle" of the range (official code), or "spread" evenly in
+            inverse depth, which spares training the search for an order of the layers.
         rendering: see `RenderingOptions`.
     """
 
@@ -83,6 +85,7 @@ class StereoLayersGenerator(nn.Module):
         grid: Literal["corner", "centre"] = "corner",
         mask_behind: bool = True,
         sort_layers: bool = True,
+        initial_depth: Literal["middle", "spread"] = "middle",
         rendering: RenderingOptions | None = None,
     ) -> None:
         super().__init__()
@@ -98,6 +101,18 @@ class StereoLayersGenerator(nn.Module):
         self.coloring_network = ColoringNetwork(
             3 * layers + 3, raw_channels(texturing, layers), coloring_width
         )
+
+        if depth == "BI" and initial_depth == "spread":
+            self._spread_layers()
+
+    def _spread_layers(self) -> None:
+        """Start every layer at its own depth: the middles of L equal intervals of inverse depth."""
+        far, near = self.plane_depths[0], self.plane_depths[-1]
+        places = (torch.arange(self.layers) + 0.5) / self.layers
+        depths = 1 / (1 / far + places * (1 / near - 1 / far))
+        bias = self.geometry_network.dconv1.conv.bias
+        torch.nn.init.zeros_(self.geometry_network.dconv1.conv.weight)
+        bias.data.copy_(torch.logit((depths - near) / (far - near)))
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Size at which F_g sees an image of this size (official code's rule)."""

@@ -60,6 +60,7 @@ class StereoLayers(pl.LightningModule):
         grid: corner (official code) or centre, see `StereoLayersGenerator`.
         mask_behind: leave out of the sweep what lies behind the side camera; the official code mirrors it.
         sort_layers: order layers by mean depth.
+        initial_depth: of BI layers, middle (official code) or spread, see `StereoLayersGenerator`.
         rendering: how layers become images.
         loss_weights: weights of the loss terms.
         perceptual: VGG19 weights: a file, `auto` (looked for, see `repsynth doctor`) or `random`, an offline stand-in
@@ -85,6 +86,7 @@ class StereoLayers(pl.LightningModule):
         grid: Literal["corner", "centre"] = "corner",
         mask_behind: bool = True,
         sort_layers: bool = True,
+        initial_depth: Literal["middle", "spread"] = "middle",
         rendering: RenderingOptions | None = None,
         loss_weights: LossWeights | None = None,
         perceptual: str = "auto",
@@ -108,6 +110,7 @@ class StereoLayers(pl.LightningModule):
             grid=grid,
             mask_behind=mask_behind,
             sort_layers=sort_layers,
+            initial_depth=initial_depth,
             rendering=rendering,
         )
         self.loss_weights = asdict(loss_weights or LossWeights())
@@ -125,7 +128,7 @@ class StereoLayers(pl.LightningModule):
         rendering = self.render(layers, batch["novel"])
         expected = batch["novel"]["images"].flatten(0, 1)
         terms = self.loss_terms(layers, rendering, expected)
-        loss = sum(self.loss_weights[name] * term for name, term in terms.items())
+        loss = self.weighted(terms)
         names = {"perceptual": self.perceptual.name}
         self.log_dict(
             {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
@@ -144,6 +147,10 @@ class StereoLayers(pl.LightningModule):
             "order": order_hinge(layers.depth),
         }
 
+    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        """Sum of the terms with their weights."""
+        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+
     def validation_step(self, batch: PosedViews, batch_idx: int) -> Paired:
         """Predict the novel views."""
         rendering = self.render(self.build(batch), batch["novel"])
@@ -154,7 +161,7 @@ class StereoLayers(pl.LightningModule):
     def predict_step(self, batch: PosedViews, batch_idx: int) -> CameraPath:
         """Build the layers once and render them along a path that sways through the stereo pair."""
         layers = self.build(batch)
-        reference, side = _camera(batch["source"], 0), _camera(batch["source"], 1)
+        reference, side = self.source_camera(batch, 0), self.source_camera(batch, 1)
         size = batch["source"]["images"].shape[-2:]
         frames = [
             _to_unit(self.generator.render(layers, camera, size).features).clamp(0, 1)
@@ -166,8 +173,14 @@ class StereoLayers(pl.LightningModule):
         """Build the layers of every scene of the batch."""
         images = batch["source"]["images"] * 2 - 1
         return self.generator(
-            images[:, 0], images[:, 1], _camera(batch["source"], 0), _camera(batch["source"], 1)
+            images[:, 0], images[:, 1], self.source_camera(batch, 0), self.source_camera(batch, 1)
         )
+
+    @staticmethod
+    def source_camera(batch: PosedViews, index: int) -> Cameras:
+        """The B cameras of an input view: 0 the reference, 1 the side view."""
+        source = batch["source"]
+        return Cameras(source["extrinsics"][:, index], source["intrinsics"][:, index])
 
     def render(self, layers: Layers, novel: Views) -> Rendering:
         """Render B scenes into their V novel cameras each: B V images, scene by scene."""
@@ -185,10 +198,6 @@ class StereoLayers(pl.LightningModule):
             optimizer, self.learning_rate_decay ** (samples / 1000)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def _camera(views: Views, index: int) -> Cameras:
-    return Cameras(views["extrinsics"][:, index], views["intrinsics"][:, index])
 
 
 def _to_unit(image: Tensor) -> Tensor:

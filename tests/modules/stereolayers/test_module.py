@@ -52,7 +52,7 @@ def total(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
     terms = module.loss_terms(
         layers, module.render(layers, batch["novel"]), batch["novel"]["images"].flatten(0, 1)
     )
-    return sum(module.loss_weights[name] * term for name, term in terms.items())
+    return module.weighted(terms)
 
 
 def test_gradient_of_a_batch_is_the_mean_over_its_items(batch: PosedViews) -> None:

@@ -1,0 +1,197 @@
+"""Time and memory of a StereoLayers training step, where the time goes, and what the framework adds to a bare loop.
+
+`python benchmarks/training_step.py [--sides 64 128 256] [--rounds 5]`
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import measure
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import Dataset
+
+from repsynth.batches import PosedViews
+from repsynth.callbacks.status import Status
+from repsynth.cli.every_run import callbacks
+from repsynth.cli.quiet import quiet_lightning
+from repsynth.datamodules.samplers import SampleKey
+from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
+from repsynth.geometry.layers import layer_vertices
+from repsynth.geometry.planes import plane_sweep
+from repsynth.modules.stereolayers.depth import layered_depth
+from repsynth.modules.stereolayers.module import StereoLayers
+
+LEVELS = {64: 1, 128: 2, 256: 3}
+"""Depth of the geometry network that fits a side: its multiple is 2^(levels + 5)."""
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Remembered(SyntheticScenes):
+    """Synthetic scenes, each rendered once: their making is not what is measured."""
+
+    def train_dataset(self) -> Dataset[Any]:
+        scenes = super().train_dataset()
+        return _List([scenes[SampleKey(0, index)] for index in range(self.train_scenes)])
+
+
+class _List(Dataset[Any]):
+    def __init__(self, examples: list[Any]) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, key: SampleKey) -> Any:  # noqa: ANN401
+        return self.examples[key.index]
+
+
+class _Clock(Callback):
+    """Seconds from the start of one step to the start of the next, the first few left out."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.starts.append(time.perf_counter())
+
+
+def method(side: int, width: float = 1.0) -> StereoLayers:
+    """The default configuration at a side that its geometry network takes."""
+    torch.manual_seed(0)
+    return StereoLayers(
+        geometry_levels=LEVELS[side],
+        geometry_width=int(32 * width),
+        coloring_width=int(64 * width),
+        perceptual="random",
+    ).to(DEVICE)
+
+
+def batch_of(side: int) -> PosedViews:
+    data = Remembered(image_size=(side, side), train_scenes=1, batch_size=1, seed=0)
+    batch = data.collate([data.train_dataset()[SampleKey(0, 0)]])
+    moved = data.transfer_batch_to_device(batch, DEVICE, 0)
+    return data.on_after_batch_transfer(moved, 0)
+
+
+def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], object]]:
+    """The forward pass cut in pieces, each on the inputs that it has in the whole; and the whole."""
+    generator = module.generator
+    images = batch["source"]["images"] * 2 - 1
+    reference, side = module.source_camera(batch, 0), module.source_camera(batch, 1)
+    size = images.shape[-2:]
+
+    def sweep() -> torch.Tensor:
+        planes = plane_sweep(images[:, 1], side, reference, generator.plane_depths, size, generator.grid)
+        return torch.cat((planes, images[:, :1]), dim=1).flatten(1, 2)
+
+    volume = sweep()
+    logits = generator.geometry_network(volume).detach()
+    depth = layered_depth(logits, generator.depth_scheme, generator.layers, generator.plane_depths)
+    views = torch.rand(1, 3 * generator.layers + 3, *size, device=DEVICE)
+    layers = module.build(batch)
+    view = module.render(layers, batch["novel"])
+    expected = batch["novel"]["images"].flatten(0, 1)
+
+    def whole() -> None:
+        module.zero_grad()
+        _loss(module, batch).backward()
+
+    return {
+        "plane sweep": sweep,
+        "geometry network": lambda: generator.geometry_network(volume),
+        "vertices": lambda: layer_vertices(depth, reference, generator.grid),
+        "colouring network": lambda: generator.coloring_network(views),
+        "rendering": lambda: module.render(layers, batch["novel"]),
+        "losses": lambda: module.loss_terms(layers, view, expected),
+        "forward, all": lambda: _loss(module, batch),
+        "forward and backward, all": whole,
+    }
+
+
+def _loss(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
+    layers = module.build(batch)
+    rendering = module.render(layers, batch["novel"])
+    return module.weighted(module.loss_terms(layers, rendering, batch["novel"]["images"].flatten(0, 1)))
+
+
+def bare_loop(module: StereoLayers, data: Remembered) -> float:
+    """Median seconds of a step without Lightning."""
+    optimizer = torch.optim.Adam(module.generator.parameters(), lr=1e-4)
+    starts = []
+    for loaded in data.train_dataloader():
+        starts.append(time.perf_counter())
+        batch = data.on_after_batch_transfer(data.transfer_batch_to_device(loaded, DEVICE, 0), 0)
+        optimizer.zero_grad()
+        _loss(module, batch).backward()
+        torch.nn.utils.clip_grad_norm_(module.generator.parameters(), 20.0)
+        optimizer.step()
+    return _median_step(starts)
+
+
+def fit(module: LightningModule, data: Remembered) -> float:
+    """Median seconds of the same step in a run with all that the command line adds."""
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as root, quiet_lightning():
+        trainer = Trainer(
+            default_root_dir=root,
+            accelerator=DEVICE.type.replace("cuda", "gpu"),
+            devices=1,
+            max_epochs=1,
+            gradient_clip_val=20.0,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[*callbacks(), Status(), clock],
+        )
+        trainer.fit(module, datamodule=data)
+    return _median_step(clock.starts)
+
+
+def _median_step(starts: Sequence[float]) -> float:
+    steps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    return statistics.median(steps[3:])
+
+
+def print_stages(side: int, rounds: int) -> None:
+    timings = measure.side_by_side(stages(method(side), batch_of(side)), rounds)
+    memory = measure.memory_of(__file__, ["--memory-of", str(side)])
+    print(f"\n{side} x {side}, batch 1, default networks: peak {memory / 2**20:.0f} MiB above the start")
+    whole = timings["forward and backward, all"].median
+    for name, timing in timings.items():
+        print(f"  {name:28}{timing.median * 1000:9.1f} ms  {timing.median / whole:6.1%}")
+
+
+def print_overhead(rounds: int, steps: int = 40) -> None:
+    """Alternate both loops, so that a busy moment of the machine meets both."""
+    data = Remembered(image_size=(64, 64), train_scenes=steps, batch_size=1, seed=0)
+    ratios = []
+    for _ in range(rounds):
+        ratios.append(fit(method(64), data) / bare_loop(method(64), data))
+    print(f"\nframework over bare loop, 64 x 64, {steps} steps, {rounds} rounds: median {statistics.median(ratios) - 1:+.2%}")
+    print("  rounds: " + ", ".join(f"{ratio - 1:+.2%}" for ratio in ratios))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sides", type=int, nargs="+", default=list(LEVELS), choices=list(LEVELS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        module, batch = method(options.memory_of), batch_of(options.memory_of)
+        measure.print_memory_growth(lambda: lambda: _loss(module, batch).backward())
+        return
+    print(f"device {DEVICE}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for side in options.sides:
+        print_stages(side, options.rounds)
+    print_overhead(options.rounds)
+
+
+if __name__ == "__main__":
+    main()
