@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from repsynth.geometry.rasterizers.coverage import edge_functions, interpolated_depth
+from repsynth.geometry.rasterizers.coverage import edge_functions, interpolated_depth, total
 from repsynth.geometry.rasterizers.interface import Fragments, Interpolation
 from repsynth.geometry.rasterizers.rows import gather_rows
 
@@ -52,7 +52,7 @@ def barycentrics(corners: Tensor, centre: Tensor, perspective: bool) -> tuple[Te
     """
     x, y, z = corners.permute(2, 1, 0).contiguous()
     edges = torch.stack(edge_functions(x - centre[0], y - centre[1]))
-    area = edges.sum(0)
+    area = total(edges)
     affine = edges / torch.where(area == 0, 1.0, area)
     affine = affine + (inside(affine.detach()) - affine.detach())
     depth = interpolated_depth(affine, z, perspective)
@@ -63,5 +63,5 @@ def barycentrics(corners: Tensor, centre: Tensor, perspective: bool) -> tuple[Te
 def inside(affine: Tensor) -> Tensor:
     """Return the barycentrics [3, N] moved to the nearest valid ones; the middle of a face without area."""
     positive = affine.clamp(min=0)
-    total = positive.sum(0)
-    return torch.where(total > 0, positive / total, 1 / 3)
+    whole = total(positive)
+    return torch.where(whole > 0, positive / whole, 1 / 3)

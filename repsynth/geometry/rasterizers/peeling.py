@@ -37,12 +37,12 @@ def peel(hits: Hits, pixels: int, fragments: int) -> Tensor:
         slots.append(torch.where(best == EMPTY, -1, best & INDEX_BITS))
         if len(slots) == fragments:
             break
-        shown = best[pixel]
+        shown = best.index_select(0, pixel)
         behind = (key >> 32) != (shown >> 32)
         if shared_edges:
             behind &= ~_same_point(hits, key & INDEX_BITS, shown & INDEX_BITS)
         left = behind.nonzero()[:, 0]
-        pixel, key = pixel[left], key[left]
+        pixel, key = pixel.index_select(0, left), key.index_select(0, left)
     return torch.stack(slots, dim=-1)
 
 
