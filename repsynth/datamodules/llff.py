@@ -81,7 +81,8 @@ class LLFF(DataModule):
         if near_depth <= 0:
             raise UserError(f"data.near_depth is {near_depth}; expected a depth above 0")
         self.root = Path(root)
-        self.pictures = _Pictures((height, width), fit, convert_colours)
+        self.image_size = (height, width)
+        self.pictures = _Pictures(self.image_size, fit, convert_colours)
         self.images = images
         self.near_depth = near_depth
         self.views = ViewSampling(mode, window, source_views, novel_views)
