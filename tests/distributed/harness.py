@@ -18,6 +18,8 @@ import torch
 from lightning.pytorch.strategies import Strategy
 
 from repsynth.callbacks.checkpoint import resume_path
+from repsynth.callbacks.determinism import Determinism
+from repsynth.checkpoints import DurableCheckpointIO
 
 Make = Callable[
     [Path, tuple[pl.Callback, ...]], tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]
@@ -32,7 +34,10 @@ class Killed(BaseException):
 
 
 class KillAt(pl.Callback):
-    """Ends the run at the nth call of a hook, without letting any other callback save."""
+    """Ends the run at the nth call of a hook, without letting any other callback save.
+
+    With several ranks choose a call that each of them reaches: with fewer evaluation batches one goes on and waits.
+    """
 
     def __init__(self, hook: str, count: int) -> None:
         self.left = count
@@ -43,6 +48,19 @@ class KillAt(pl.Callback):
         if self.left == 0:
             trainer.save_checkpoint = lambda *_, **__: None  # type: ignore[method-assign]
             raise Killed
+
+
+class Sends(pl.Callback):
+    """Sends a signal to this process in the middle of the nth step, from rank 0 only."""
+
+    def __init__(self, number: int, step: int) -> None:
+        self.number = number
+        self.left = step
+
+    def on_before_backward(self, trainer: pl.Trainer, *_: object) -> None:
+        self.left -= 1
+        if self.left == 0 and trainer.is_global_zero:
+            os.kill(os.getpid(), self.number)
 
 
 @contextmanager
@@ -66,6 +84,23 @@ def kill_while_saving(count: int) -> Iterator[None]:
 def _cut(descriptor: int) -> None:
     os.truncate(descriptor, os.fstat(descriptor).st_size // 2)
     raise Killed
+
+
+def make_trainer(root: Path, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:  # noqa: ANN401
+    """A quiet Trainer of two epochs on the CPU with `Determinism` and durable files; `options` are the Trainer's."""
+    defaults: dict[str, Any] = {
+        "max_epochs": 2,
+        "default_root_dir": root,
+        "accelerator": "cpu",
+        "plugins": [DurableCheckpointIO()],
+        "callbacks": [Determinism(), *callbacks],
+        "use_distributed_sampler": False,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**(defaults | options))
 
 
 def start(make: Make, root: Path, extra: tuple[pl.Callback, ...] = ()) -> pl.Trainer:

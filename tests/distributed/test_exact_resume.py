@@ -90,10 +90,6 @@ def test_two_workers_at_every_point(tmp_path: Path, method: type[pl.LightningMod
     check(partial(make, {"method": method, "workers": 2}), tmp_path, KILLS)
 
 
-def test_two_ranks(tmp_path: Path) -> None:
-    run_ranks(2, check, partial(make, {"devices": 2, "method": ToyGAN}), tmp_path, FEW_KILLS)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [Toy, ToyGAN])
 def test_two_ranks_at_every_point(tmp_path: Path, method: type[pl.LightningModule]) -> None:

@@ -11,12 +11,11 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.data import Dataset
 
+from distributed.harness import make_trainer
 from repsynth.callbacks.checkpoint import Checkpoint
-from repsynth.callbacks.determinism import Determinism
 from repsynth.callbacks.ema import EMA
-from repsynth.checkpoints import DurableCheckpointIO
 from repsynth.datamodules.base import DataModule, EvalStage
-from repsynth.datamodules.samplers import SampleKey
+from repsynth.datamodules.samplers import SampleKey, epoch_order
 
 SAMPLES, BATCH, EPOCHS = 22, 4, 2
 """Five batches per epoch; two samples are left over."""
@@ -80,6 +79,23 @@ class Toy(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
+class Poisoned(Toy):
+    """One term becomes NaN in the batch that holds a certain sample."""
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        error = super().training_step(batch, batch_idx)
+        term = torch.tensor(torch.nan if "7" in batch["ids"] else 0.0)
+        self.log("train/term", term)
+        self.log("train/total", error + term)
+        return error + term
+
+
+def poisoned_batch() -> tuple[int, list[str]]:
+    order = [str(i) for i in epoch_order(22, 5, 0)]
+    start = order.index("7") // BATCH * BATCH
+    return start, order[start : start + BATCH]
+
+
 class ToyGAN(Toy):
     """Two optimisers by hand."""
 
@@ -130,24 +146,12 @@ def build(
 ) -> tuple[pl.Trainer, pl.LightningModule, DataModule]:
     """A complete run of two epochs in `root`: everything that a restart has to bring back."""
     pl.seed_everything(1, verbose=False)
-    options: dict[str, Any] = {
-        "max_epochs": EPOCHS,
-        "default_root_dir": root,
-        "accelerator": "cpu",
-        "devices": devices,
-        "strategy": "ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        "plugins": [DurableCheckpointIO()],
-        "callbacks": [
-            Determinism(),
-            EMA(["network"], half_life=20, ramp=0.5),
-            *extra,
-            Checkpoint(monitor="val/error", mode="min", every_samples=every_samples),
-        ],
-        "use_distributed_sampler": False,
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+    callbacks = [
+        EMA(["network"], half_life=20, ramp=0.5),
+        *extra,
+        Checkpoint(monitor="val/error", mode="min", every_samples=every_samples),
+    ]
+    strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
+    options = {"devices": devices, "strategy": strategy, "max_epochs": EPOCHS} | trainer
     data = ToyData(batch_size=BATCH, eval_batch_size=1, num_workers=workers, seed=5)
-    return pl.Trainer(**(options | trainer)), method(), data
+    return make_trainer(root, callbacks, **options), method(), data
