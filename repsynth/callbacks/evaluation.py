@@ -15,7 +15,7 @@ from repsynth.callbacks.shards import SharedBuffers, let_every_rank_evaluate
 from repsynth.errors import UserError
 from repsynth.metrics.crop import check_crop
 from repsynth.metrics.lpips import Backbone
-from repsynth.metrics.scores import Metric, Scores, check_metrics
+from repsynth.metrics.scores import Metric, Scores, check_density, check_metrics
 from repsynth.metrics.table import Row, Summary, gather, summarize, write_csv, write_json
 from repsynth.weights import AUTO
 
@@ -41,8 +41,7 @@ class Evaluation(pl.Callback):
         flip_pixels_per_degree: How large the image is seen; None is the paper's desk, 67.02.
         lpips_backbone: Network of LPIPS.
         lpips_weights: "auto" finds or fetches the published file, "random" is a stand-in whose figure is
-        called
-            lpips_random, anything else is a path.
+            called lpips_random, anything else is a path.
         download: Whether weights may be fetched.
 
     Raises:
@@ -62,6 +61,7 @@ class Evaluation(pl.Callback):
     ) -> None:
         check_metrics(metrics)
         check_crop(crop)
+        check_density(flip_pixels_per_degree)
         self.crop = crop
         self.stages = tuple(stages)
         self._options: dict[str, Any] = {
@@ -206,8 +206,8 @@ def require_paired(outputs: object, module: pl.LightningModule) -> Paired:
     if complaint is not None:
         raise UserError(
             f"the evaluation step of {type(module).__name__} returned {complaint}: expected "
-            f"repsynth.batches.Paired "
-            "with ids, predicted and expected; return it, or take the Evaluation and Media callbacks out"
+            "repsynth.batches.Paired with ids, predicted and expected; return it, or take the Evaluation and "
+            "Media callbacks out"
         )
     return outputs  # type: ignore[return-value]
 
@@ -223,6 +223,9 @@ def _complaint(outputs: object) -> str | None:
         return "predicted or expected that is not a tensor"
     if predicted.ndim != 4 or predicted.shape[1] != 3 or predicted.shape != expected.shape:
         return f"predicted {list(predicted.shape)} and expected {list(expected.shape)}, not both [N, 3, H, W]"
-    if len(outputs["ids"]) != len(predicted):
-        return f"{len(outputs['ids'])} ids for {len(predicted)} images"
+    ids = outputs["ids"]
+    if not isinstance(ids, list | tuple) or not all(isinstance(name, str) for name in ids):
+        return f"ids that are a {type(ids).__name__}, not a list of str"
+    if len(ids) != len(predicted):
+        return f"{len(ids)} ids for {len(predicted)} images"
     return None

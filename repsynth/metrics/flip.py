@@ -80,7 +80,8 @@ def _to_linear(srgb: Tensor) -> Tensor:
 
 
 def _mix(matrix: Tensor, images: Tensor) -> Tensor:
-    return torch.einsum("ij,njhw->nihw", matrix.to(images), images)
+    # Written out, because a matrix product follows torch.set_float32_matmul_precision.
+    return (matrix.to(images)[..., None, None] * images[:, None]).sum(2)
 
 
 def _relative_xyz(linear: Tensor) -> Tensor:

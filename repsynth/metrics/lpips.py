@@ -50,7 +50,7 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(self, predicted: Tensor, expected: Tensor) -> Tensor:
-        """Return the distance of each pair, [N] float32, computed without autocast.
+        """Return the distance of each pair, [N] float32, computed without autocast and TF32.
 
         Args:
             predicted: [N, 3, H, W] in [0, 1].
@@ -66,7 +66,9 @@ class LPIPS(nn.Module):
                 f"{list(predicted.shape)} after the crop: evaluate larger images or leave lpips out of "
                 f"metrics"
             )
-        with torch.autocast(predicted.device.type, enabled=False):
+        # cuDNN rounds the inputs of float32 convolutions to ten bits unless told not to.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.autocast(predicted.device.type, enabled=False), exact:
             distances: Tensor = self.network(predicted.float(), expected.float(), normalize=True)
         return distances.flatten()
 

@@ -39,9 +39,10 @@ class Scores(nn.Module):
         super().__init__()
         check_metrics(metrics)
         check_crop(crop)
+        check_density(flip_density)
         self.crop = crop
         self.lpips = LPIPS(lpips_backbone, lpips_weights, download) if "lpips" in metrics else None
-        density = flip_density or pixels_per_degree()
+        density = pixels_per_degree() if flip_density is None else flip_density
         figures: dict[str, tuple[str, Figure, dict[str, Any]]] = {
             "psnr": ("psnr", psnr, {"floor": FLOOR}),
             "ssim": ("ssim", lambda p, e: ssim(p, e, ssim_border), {"window": 11, "border": ssim_border}),
@@ -62,13 +63,26 @@ class Scores(nn.Module):
         Computed in float32, without autocast.
 
         Args:
-            predicted: [N, 3, H, W] in [0, 1].
-            expected: [N, 3, H, W] in [0, 1].
+            predicted: [N, 3, H, W] of any floating type, clamped to [0, 1] for all figures.
+            expected: [N, 3, H, W], likewise.
         """
         with torch.autocast(predicted.device.type, enabled=False):
-            p, e = (central_crop(images.float(), self.crop) for images in (predicted, expected))
+            p, e = (central_crop(images.float().clamp(0, 1), self.crop) for images in (predicted, expected))
             columns = [figure(p, e) for figure in self._figures]
         return [tuple(row) for row in torch.stack(columns, 1).tolist()]
+
+
+def check_density(density: float | None) -> None:
+    """Refuse a viewing distance that no eye can take.
+
+    Raises:
+        UserError: For zero or fewer pixels per degree.
+    """
+    if density is not None and density <= 0:
+        raise UserError(
+            f"evaluation option flip_pixels_per_degree is {density}: expected a number above 0, or null for "
+            "the 67.02 of the paper's desk"
+        )
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

@@ -152,15 +152,22 @@ def test_a_stand_in_logs_under_its_own_name(tmp_path: Path) -> None:
     assert list(trainer.callback_metrics) == ["test/lpips_random"]
 
 
-def test_figures_are_float32_under_mixed_precision(tmp_path: Path) -> None:
-    class Fixed(Toy):
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_figures_of_half_precision_predictions_are_float32(tmp_path: Path, half: torch.dtype) -> None:
+    class Rounded(Toy):
+        def __init__(self, returned: torch.dtype) -> None:
+            super().__init__()
+            self.returned = returned
+
         def validation_step(self, batch: dict[str, Any], index: int) -> object:
-            return {"ids": batch["ids"], "predicted": batch["input"], "expected": batch["target"]}
+            predicted = batch["input"].to(half).to(self.returned)
+            return {"ids": batch["ids"], "predicted": predicted, "expected": batch["target"]}
 
     found = {}
-    for precision in ("32-true", "bf16-mixed"):
-        trainer = trainer_with(tmp_path, Evaluation(["psnr", "ssim", "flip"]), precision=precision)
-        trainer.validate(Fixed(), loader(3), verbose=False)
+    for returned, precision in ((torch.float32, "32-true"), (half, "bf16-mixed")):
+        callback = Evaluation(["psnr", "ssim", "lpips", "flip"], lpips_weights="random")
+        trainer = trainer_with(tmp_path, callback, precision=precision)
+        trainer.validate(Rounded(returned), DataLoader(Pictures(2, side=32), 2), verbose=False)
         found[precision] = {key: value.item() for key, value in trainer.callback_metrics.items()}
     assert found["32-true"] == found["bf16-mixed"]
 
@@ -178,6 +185,14 @@ def test_figures_are_float32_under_mixed_precision(tmp_path: Path) -> None:
         (
             {"ids": ["a"], "predicted": torch.zeros(2, 3, 4, 4), "expected": torch.zeros(2, 3, 4, 4)},
             "1 ids for 2",
+        ),
+        (
+            {
+                "ids": torch.tensor([1]),
+                "predicted": torch.zeros(1, 3, 4, 4),
+                "expected": torch.ones(1, 3, 4, 4),
+            },
+            "ids that are a Tensor, not a list of str",
         ),
     ],
 )

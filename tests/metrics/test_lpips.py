@@ -70,6 +70,17 @@ def test_frozen_in_evaluation_mode_and_float32_under_autocast() -> None:
     assert torch.equal(inside, metric(p, t))
 
 
+def test_no_tf32_inside_and_the_users_choice_afterwards() -> None:
+    metric, inside = LPIPS("alex", "random"), []
+    hook = metric.network.register_forward_pre_hook(
+        lambda *_: inside.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+    )
+    before = torch.backends.cudnn.allow_tf32
+    metric(*torch.rand(2, 1, 3, 40, 40))
+    hook.remove()
+    assert inside == [(True, False)] and torch.backends.cudnn.allow_tf32 == before
+
+
 @pytest.mark.parametrize(("backbone", "side"), [("alex", 31), ("squeeze", 17)])
 def test_the_smallest_image_works_and_a_smaller_one_is_refused(backbone: Backbone, side: int) -> None:
     metric = LPIPS(backbone, "random")

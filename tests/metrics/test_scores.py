@@ -37,3 +37,15 @@ def test_no_network_is_built_that_is_not_asked_for() -> None:
 def test_wrong_choices_are_refused(metrics: list[str]) -> None:
     with pytest.raises(UserError, match="expected some of psnr, ssim, lpips, flip, each at most once"):
         Scores(metrics)  # type: ignore[arg-type]
+
+
+def test_all_figures_are_those_of_the_picture_that_can_be_shown() -> None:
+    scores = Scores(["psnr", "ssim", "flip", "lpips"], lpips_weights="random")
+    wild, t = torch.randn(1, 3, 32, 40), torch.rand(1, 3, 32, 40)
+    assert scores(wild, t) == scores(wild.clamp(0, 1), t)
+
+
+@pytest.mark.parametrize("density", [0.0, -67.0])
+def test_an_impossible_viewing_distance_is_refused(density: float) -> None:
+    with pytest.raises(UserError, match=f"flip_pixels_per_degree is {density}: expected a number above 0"):
+        Scores(["flip"], flip_density=density)
