@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from repsynth.errors import UserError
+from repsynth.geometry.composition import compose_over
 
 DepthScheme = Literal["BI", "SA", "GC"]
-
-_EPSILON = 1e-6  # official code: stands in every transmittance factor
 
 
 def logit_channels(scheme: DepthScheme, layers: int, planes: int) -> int:
@@ -73,7 +72,5 @@ def _group_composition(logits: Tensor, layers: int, plane_depths: Tensor) -> Ten
     alphas = logits.sigmoid().unflatten(1, (layers, -1))  # [B, L, P / L, H, W], back to front
     # The official code leaves a group whose opacities sum to less than 1e-6 open, so at depth 0; here none is.
     alphas = torch.cat((torch.ones_like(alphas[:, :, :1]), alphas[:, :, 1:]), dim=2).flip(2)  # front to back
-    transmitted = torch.cumprod(1 - alphas + _EPSILON, dim=2)
-    weights = alphas * torch.cat((torch.ones_like(transmitted[:, :, :1]), transmitted[:, :, :-1]), dim=2)
-    depths = plane_depths.view(layers, -1).flip(1)
-    return torch.einsum("blphw,lp->blhw", weights, depths)
+    depths = plane_depths.view(layers, -1).flip(1)[..., None, None]
+    return compose_over(depths, alphas, dim=2).values

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.grids import sample_image
-from repsynth.geometry.layers import layer_faces, layer_of_face, layer_vertices
+from repsynth.geometry.layers import layer_faces, layer_of_face, layer_vertices, vertex_features
 from repsynth.geometry.planes import plane_depths, plane_sweep
 from repsynth.geometry.rasterizers import BackEnd, Interpolation, select_rasterizer
 from repsynth.geometry.rendering import NEAR, RELEASED_FAR, Rendering, Visibility, render_layers
@@ -18,6 +19,12 @@ from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.depth import DepthScheme, layered_depth, logit_channels
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import Texturing, raw_channels, texture_layers
+
+MeshGrid = Literal["corner", "centre"]
+"""Where vertices lie, see `StereoLayersGenerator`."""
+
+InitialDepth = Literal["middle", "spread"]
+"""Where BI layers start, see `StereoLayersGenerator`."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,15 @@ class StereoLayersGenerator(nn.Module):
         coloring_width: size of F_c.
         grid: where vertices lie: "corner" spans the image from edge to edge (official code), which stretches the
             reference texture by n / (n - 1); "centre" puts them on pixel centres.
-        mask_behind: leave out of the sweep what lies behind the side camera; the official code mirrors it.
+        mask_behind: what lies behind the side camera shows black in the sweep and on the layers; the official code
+            shows the side view mirrored.
         sort_layers: order BI and SA layers by mean depth.
         initial_depth: where BI layers start: all in the "middle" of the range (official code), or "spread" evenly in
             inverse depth, which spares training the search for an order of the layers.
         rendering: see `RenderingOptions`.
+
+    Raises:
+        UserError: an option out of its range, options that exclude each other, or a back end that is not installed.
     """
 
     NETWORK_SIDE = 256  # official code: F_g sees at most this when a side is not a multiple of 128
@@ -82,17 +93,30 @@ class StereoLayersGenerator(nn.Module):
         geometry_width: int = 32,
         geometry_levels: int = 3,
         coloring_width: int = 64,
-        grid: Literal["corner", "centre"] = "corner",
+        grid: MeshGrid = "corner",
         mask_behind: bool = True,
         sort_layers: bool = True,
-        initial_depth: Literal["middle", "spread"] = "middle",
+        initial_depth: InitialDepth = "middle",
         rendering: RenderingOptions | None = None,
     ) -> None:
         super().__init__()
+        require_at_least(1, layers=layers, geometry_width=geometry_width, coloring_width=coloring_width)
+        require_at_least(2, planes=planes)
+        require_at_least(0, geometry_levels=geometry_levels)
+        if not 0 < near < far:
+            raise UserError(
+                f"model.near is {near} and model.far {far}; expected 0 < near < far, in scene units."
+            )
+        if initial_depth == "spread" and depth != "BI":
+            raise UserError(
+                f"model.initial_depth spread starts BI layers only; model.depth is {depth}: use middle."
+            )
         self.layers, self.depth_scheme, self.texturing = layers, depth, texturing
-        self.grid: Literal["corner", "centre"] = grid
+        self.grid: MeshGrid = grid
         self.mask_behind, self.sort_layers = mask_behind, sort_layers
         self.rendering = rendering or RenderingOptions()
+        require_at_least(1, **{"rendering.fragments": self.rendering.fragments})
+        self._rasterizer = select_rasterizer(self.rendering.back_end)
         self.register_buffer("plane_depths", plane_depths(planes, near, far), persistent=False)
         self.plane_depths: Tensor
         self.geometry_network = GeometryNetwork(
@@ -101,8 +125,7 @@ class StereoLayersGenerator(nn.Module):
         self.coloring_network = ColoringNetwork(
             3 * layers + 3, raw_channels(texturing, layers), coloring_width
         )
-
-        if depth == "BI" and initial_depth == "spread":
+        if initial_depth == "spread":
             self._spread_layers()
 
     def _spread_layers(self) -> None:
@@ -110,9 +133,10 @@ class StereoLayersGenerator(nn.Module):
         far, near = self.plane_depths[0], self.plane_depths[-1]
         places = (torch.arange(self.layers) + 0.5) / self.layers
         depths = 1 / (1 / far + places * (1 / near - 1 / far))
-        bias = self.geometry_network.dconv1.conv.bias
-        torch.nn.init.zeros_(self.geometry_network.dconv1.conv.weight)
-        bias.data.copy_(torch.logit((depths - near) / (far - near)))
+        last = self.geometry_network.dconv1.conv
+        assert last.bias is not None
+        nn.init.zeros_(last.weight)
+        last.bias.data.copy_(torch.logit((depths - near) / (far - near)))
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Size at which F_g sees an image of this size (official code's rule)."""
@@ -122,7 +146,14 @@ class StereoLayersGenerator(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise UserError unless both networks can take images of this size."""
-        self.geometry_network.check_size(*self.network_size(height, width))
+        seen, multiple = self.network_size(height, width), self.geometry_network.side_multiple
+        if seen != (height, width) and any(side % multiple for side in seen):
+            raise UserError(
+                f"The geometry network would see {height}x{width} images at {seen[0]}x{seen[1]}, because a side is "
+                f"not a multiple of {self.FREE_MULTIPLE}, but it needs multiples of {multiple}; change data.image_size "
+                "or model.geometry_levels."
+            )
+        self.geometry_network.check_size(*seen)
         self.coloring_network.check_size(height, width)
 
     def forward(
@@ -136,7 +167,7 @@ class StereoLayersGenerator(nn.Module):
         """
         depth = self._layered_depth(reference, side, reference_camera, side_camera)
         vertices = layer_vertices(depth, reference_camera, grid=self.grid)
-        side_on_layers = _sample_at_vertices(side, side_camera, vertices, depth.shape)
+        side_on_layers = self._sampled_at_vertices(side, side_camera, vertices, depth.shape)
         views = torch.cat((side_on_layers, reference[:, None]), dim=1)  # [B, L + 1, 3, H, W]
         raw = self.coloring_network(views.transpose(1, 2).flatten(1, 2))  # channel-major
         return Layers(depth, texture_layers(raw, self.texturing, reference.float(), side_on_layers), vertices)
@@ -144,18 +175,21 @@ class StereoLayersGenerator(nn.Module):
     def render(self, layers: Layers, novel_camera: Cameras, size: Sequence[int]) -> Rendering:
         """Render the layers of B scenes into B novel cameras at (height, width)."""
         height, width = layers.depth.shape[-2:]
-        device = layers.depth.device
-        options = dict(vars(self.rendering))
-        back_end = options.pop("back_end")
+        device, options = layers.depth.device, self.rendering
         return render_layers(
             layers.vertices,
             layer_faces(self.layers, height, width, device),
-            layers.rgba.permute(0, 1, 3, 4, 2).flatten(1, 3),
+            vertex_features(layers.rgba),
             layer_of_face(self.layers, height, width, device),
             novel_camera,
             size,
-            **options,
-            rasterizer=select_rasterizer(back_end),
+            visibility=options.visibility,
+            interpolation=options.interpolation,
+            fragments=options.fragments,
+            farthest_opaque=options.farthest_opaque,
+            near=options.near,
+            far_clip=options.far_clip,
+            rasterizer=self._rasterizer,
         )
 
     def _layered_depth(
@@ -177,13 +211,22 @@ class StereoLayersGenerator(nn.Module):
             depth = F.interpolate(depth, size, mode="bilinear", align_corners=False)
         return depth
 
+    def _sampled_at_vertices(
+        self, image: Tensor, camera: Cameras, vertices: Tensor, shape: torch.Size
+    ) -> Tensor:
+        """Sample image [B, 3, H, W] where vertices [B, L h w, 3] are seen; shape is (B, L, h, w).
 
-def _sample_at_vertices(image: Tensor, camera: Cameras, vertices: Tensor, shape: torch.Size) -> Tensor:
-    """Sample image [B, 3, H, W] where vertices [B, L h w, 3] are seen; shape is (B, L, h, w).
+        Returns [B, L, 3, h, w].
+        """
+        pixels, depth = camera.project(vertices)
+        sampled = sample_image(image, pixels)  # [B, 3, L h w]
+        if self.mask_behind:
+            sampled = sampled * (depth > 0)[:, None]
+        return sampled.unflatten(2, shape[1:]).transpose(1, 2)
 
-    Returns [B, L, 3, h, w].
-    """
-    with torch.autocast(image.device.type, enabled=False):
-        pixels, _ = camera.project(vertices)
-        sampled = sample_image(image.float(), pixels)  # [B, 3, L h w]
-    return sampled.unflatten(2, shape[1:]).transpose(1, 2)
+
+def require_at_least(least: int, **options: int) -> None:
+    """Raise UserError for the first option below `least`."""
+    for name, value in options.items():
+        if value < least:
+            raise UserError(f"model.{name} is {value}; expected at least {least}.")

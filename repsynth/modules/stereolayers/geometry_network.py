@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from repsynth.errors import UserError
+from repsynth.geometry.precision import full_precision
 from repsynth.nn.norm import TotalLayerNorm
 
 
@@ -23,9 +24,8 @@ class _Block(nn.Module):
         self.norm = TotalLayerNorm(channels_out) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # the power iteration loses its vectors in half precision
+        # The power iteration loses its vectors in half precision.
+        with torch.autocast(x.device.type, enabled=False):
             weight = self.conv.weight
         return self.norm(F.conv2d(x, weight, self.conv.bias, self.stride, padding=1))
 
@@ -68,14 +68,18 @@ class GeometryNetwork(nn.Module):
         """Raise UserError unless the network can halve and restore both sides."""
         multiple = self.side_multiple
         if height % multiple or width % multiple:
+            fewer = (
+                f", or model.geometry_levels (levels={self.levels - 1} needs multiples of {multiple // 2})"
+                if self.levels
+                else ""
+            )
             raise UserError(
                 f"The geometry network with levels={self.levels} needs image sides that are multiples of {multiple}, "
-                f"but gets {height}x{width}; change data.image_size, or model.geometry_levels "
-                f"(levels={self.levels - 1} needs multiples of {multiple // 2})."
+                f"but gets {height}x{width}; change data.image_size{fewer}."
             )
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Map volume [B, channels_in, H, W] in [-1, 1] to logits [B, channels_out, H, W]."""
+        """Map volume [B, channels_in, H, W] in [-1, 1] to logits [B, channels_out, H, W], float32."""
         self.check_size(*volume.shape[-2:])
         skips = [volume]
         for block in (self.conv1, self.conv2, self.conv3, *self.level_convs):
@@ -84,7 +88,8 @@ class GeometryNetwork(nn.Module):
         x = F.relu(self.level_dconvs[0](_double(x)))
         for block in (*self.level_dconvs[1:], self.dconv4, self.dconv3, self.dconv2):
             x = F.relu(block(_double(torch.cat((x, skips.pop()), dim=1))))
-        return self.dconv1(_double(torch.cat((x, skips.pop()), dim=1)))
+        x = _double(torch.cat((x, skips.pop()), dim=1))
+        return full_precision(self.dconv1)(x)  # bfloat16 logits would be depths in visible steps
 
 
 def _double(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from repsynth.batches import Paired, PosedViews, Views, paired_novel_views
+from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.paths import sway
 from repsynth.geometry.rendering import Rendering
@@ -16,7 +17,14 @@ from repsynth.losses.geometry import layered_depth_variation, order_hinge
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
 from repsynth.modules.stereolayers.depth import DepthScheme
-from repsynth.modules.stereolayers.generator import Layers, RenderingOptions, StereoLayersGenerator
+from repsynth.modules.stereolayers.generator import (
+    InitialDepth,
+    Layers,
+    MeshGrid,
+    RenderingOptions,
+    StereoLayersGenerator,
+    require_at_least,
+)
 
 
 @dataclass
@@ -58,7 +66,7 @@ class StereoLayers(pl.LightningModule):
         geometry_levels: depth of the geometry network; image sides must be multiples of 2^(levels + 5).
         coloring_width: width of the colouring network.
         grid: corner (official code) or centre, see `StereoLayersGenerator`.
-        mask_behind: leave out of the sweep what lies behind the side camera; the official code mirrors it.
+        mask_behind: what lies behind the side camera shows black; the official code shows the side view mirrored.
         sort_layers: order layers by mean depth.
         initial_depth: of BI layers, middle (official code) or spread, see `StereoLayersGenerator`.
         rendering: how layers become images.
@@ -70,6 +78,9 @@ class StereoLayers(pl.LightningModule):
         learning_rate_decay: factor per thousand samples; 0.9985 is the code base's 0.999994 per step of four samples.
         path_frames: number of frames of a predicted camera path.
         path_reach: how far a predicted camera path leaves the stereo pair's middle, in baselines.
+
+    Raises:
+        UserError: an option out of its range, options that exclude each other, or a back end that is not installed.
     """
 
     def __init__(
@@ -83,10 +94,10 @@ class StereoLayers(pl.LightningModule):
         geometry_width: int = 32,
         geometry_levels: int = 3,
         coloring_width: int = 64,
-        grid: Literal["corner", "centre"] = "corner",
+        grid: MeshGrid = "corner",
         mask_behind: bool = True,
         sort_layers: bool = True,
-        initial_depth: Literal["middle", "spread"] = "middle",
+        initial_depth: InitialDepth = "middle",
         rendering: RenderingOptions | None = None,
         loss_weights: LossWeights | None = None,
         perceptual: str = "auto",
@@ -97,6 +108,13 @@ class StereoLayers(pl.LightningModule):
         path_reach: float = 1.5,
     ) -> None:
         super().__init__()
+        require_at_least(1, path_frames=path_frames)
+        if learning_rate <= 0:
+            raise UserError(f"model.learning_rate is {learning_rate}; expected a number above 0.")
+        if not 0 < learning_rate_decay <= 1:
+            raise UserError(
+                f"model.learning_rate_decay is {learning_rate_decay}; expected a factor above 0 and at most 1."
+            )
         self.generator = StereoLayersGenerator(
             layers=layers,
             planes=planes,
@@ -132,6 +150,7 @@ class StereoLayers(pl.LightningModule):
         names = {"perceptual": self.perceptual.name}
         self.log_dict(
             {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
+            | {f"train/depth_of_layer_{i}": mean for i, mean in enumerate(_mean_depths(layers))}
             | {"train/loss": loss.detach()},
             batch_size=len(batch["ids"]),
         )
@@ -143,6 +162,7 @@ class StereoLayers(pl.LightningModule):
         return {
             "l1": l1(rendering.features, expected * 2 - 1, covered),
             "perceptual": self.perceptual(_to_unit(rendering.features), expected, covered),
+            # The official code takes one root over the whole batch: ranks and batch sizes would weigh it differently.
             "tv": layered_depth_variation(layers.depth, per_item=True),
             "order": order_hinge(layers.depth),
         }
@@ -198,6 +218,11 @@ class StereoLayers(pl.LightningModule):
             optimizer, self.learning_rate_decay ** (samples / 1000)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _mean_depths(layers: Layers) -> Tensor:
+    """[L]; in logs they show layers that stay together, or that the variation's weight has drawn near."""
+    return layers.depth.detach().mean(dim=(0, 2, 3))
 
 
 def _to_unit(image: Tensor) -> Tensor:
