@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -171,6 +172,13 @@ class Checkpoint(ModelCheckpoint):
         if self._validation_pending:
             _mark_validation_pending(checkpoint["loops"]["fit_loop"], trainer.validating)
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let a run that ended inside an epoch go on there."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            _reopen_epoch(checkpoint["loops"]["fit_loop"], by_steps=trainer.max_steps != -1)
+
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
@@ -196,10 +204,18 @@ class Checkpoint(ModelCheckpoint):
 
     def _stop_if_signalled(self, trainer: pl.Trainer) -> None:
         if self._signal:
+            if trainer.is_global_zero:
+                print(
+                    f"{signal.Signals(self._signal).name}: stopped after {self._samples} samples, which are "
+                    f"saved in {Path(str(self.dirpath)) / 'last.ckpt'}; go on with --resume",
+                    file=sys.stderr,
+                )
             _requeue(trainer, self._signal)
             raise Stopped(128 + self._signal)
 
     def _save_last(self, trainer: pl.Trainer, validation_pending: bool = False) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         # Before the attempt: a save that fails must not be tried again on the way out.
         self._saved = self._samples
         self._validation_pending = validation_pending
@@ -256,6 +272,21 @@ def _mark_validation_pending(fit_loop: State, under_way: bool) -> None:
         validation[scope] |= {"ready": completed + 1, "started": completed + 1}
         validation[scope] |= {"processed": completed, "completed": completed}
     validation["is_last_batch"] = False
+
+
+def _reopen_epoch(fit_loop: State, by_steps: bool) -> None:
+    """Take the end of the last epoch out of the progress of a run that was over.
+
+    Lightning counts an epoch that `max_steps`, `max_time` or an early stop cut short as a whole one, and the
+    rest of its samples would never be seen. A run limited by steps it always resumes as if inside an epoch: after
+    the end of one it would count the next without training on it.
+    """
+    epochs = fit_loop["epoch_progress"]
+    over = epochs["current"]["completed"] == epochs["current"]["started"] > 0
+    if over and (by_steps or not fit_loop["epoch_loop.batch_progress"]["is_last_batch"]):
+        for scope in ("total", "current"):
+            epochs[scope]["processed"] -= 1
+            epochs[scope]["completed"] -= 1
 
 
 def _requeue(trainer: pl.Trainer, number: int) -> None:

@@ -85,7 +85,9 @@ def test_several_best(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signal_ends_the_batch_saves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_ends_the_batch_saves_and_stops(
+    tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = signal.getsignal(number)
     trainer, module, data = build(tmp_path / "cut", ToyGAN, extra=(Sends(number, 5),), every_samples=10**6)
     with pytest.raises(Stopped) as stopped:
@@ -93,7 +95,15 @@ def test_signal_ends_the_batch_saves_and_stops(tmp_path: Path, number: signal.Si
     assert stopped.value.code == 128 + number
     assert signal.getsignal(number) == before
     assert seen(final_state(tmp_path / "cut")) == 12
+    path = tmp_path / "cut" / "checkpoints" / "last.ckpt"
+    line = f"{number.name}: stopped after 12 samples, which are saved in {path}; go on with --resume\n"
+    assert capsys.readouterr().err.endswith(line)
     _resumed_equals_whole(tmp_path, ToyGAN)
+
+
+def test_a_fast_development_run_saves_nothing(tmp_path: Path) -> None:
+    fit(tmp_path, Checkpoint(every_samples=1), fast_dev_run=2)
+    assert list(tmp_path.rglob("*.ckpt")) == []
 
 
 @pytest.mark.parametrize(("step", "options"), [(5, {}), (5, {"limit_val_batches": 0})])

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from distributed.harness import Make, differences, final_state, run_ranks, start, start_and_kill
-from distributed.toy import Toy, ToyGAN, build
+from distributed.toy import BATCH, Toy, ToyGAN, build
+from repsynth.checkpoints import seen
 
 KILLS = [
     ("on_train_batch_start", 1),
@@ -78,6 +79,34 @@ def test_other_ends_of_epoch(tmp_path: Path, limit: dict[str, Any]) -> None:
         ("on_train_end", 1),
     ]
     check(partial(make, {"every_samples": 1} | limit), tmp_path, kills)
+
+
+class StopAt(pl.Callback):
+    """Ends the run after so many steps, as `max_time` and early stopping do."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
+@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize("by_steps", [True, False])
+def test_an_ended_run_goes_on(tmp_path: Path, step: int, by_steps: bool) -> None:
+    """Inside an epoch and at its end, a run that was over is extended: no sample is skipped or repeated."""
+    whole = {"max_steps": 8, "max_epochs": -1} if by_steps else {}
+    start(partial(make, whole), tmp_path / "whole")
+    if by_steps:
+        start(partial(make, whole | {"max_steps": step}), tmp_path / "parts")
+    else:
+        start(partial(make, whole), tmp_path / "parts", (StopAt(step),))
+    assert seen(final_state(tmp_path / "parts")) == step * BATCH
+    start(partial(make, whole), tmp_path / "parts")
+    found = differences(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
+    # Where the run ended it validated once more, and Lightning's counter of log lines is one on.
+    counters = ("_batches_that_stepped", "val_loop.batch_progress")
+    assert [name for name in found if not any(counter in name for counter in counters)] == []
 
 
 def test_two_workers(tmp_path: Path) -> None:
