@@ -21,11 +21,12 @@ class DataModule(LightningDataModule):
     """Loaders that resume exactly and count every evaluation sample once.
 
     A subclass gives `train_dataset`, `eval_dataset`, perhaps `predict_dataset` and `check`. Its data sets
-    have a length, are indexed by `SampleKey` and give dicts with uint8 images; `collate` joins them.
+    have a length, are indexed by `SampleKey` and give dicts with uint8 images; `collate` joins them. Every
+    uint8 tensor of a batch becomes float32 in [0, 1]: give masks as bool or as 0 and 255, labels as int64.
 
     Args:
         batch_size: samples per training step over ALL ranks; must be divisible by their number.
-        eval_batch_size: samples per evaluation batch of each rank.
+        eval_batch_size: samples per evaluation batch; a batch is evaluated by one rank.
         num_workers: loader processes per rank; 0 loads in the training process.
         seed: of the order of the data and of every example; None takes the one of `seed_everything`, else 0.
             A resumed run continues with the seed of its checkpoint.
@@ -215,7 +216,7 @@ class DataModule(LightningDataModule):
 
 
 def bytes_to_unit(batch: Any) -> Any:  # noqa: ANN401
-    """Turn every uint8 tensor in nested dicts, lists and tuples into float32 / 255; keep the rest."""
+    """Turn every uint8 tensor in nested dicts, lists and tuples into float32 / 255; keep the rest, also bool."""
     if isinstance(batch, Tensor):
         return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
     if isinstance(batch, dict):

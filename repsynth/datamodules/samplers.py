@@ -80,16 +80,19 @@ class TrainBatchSampler:
 class EvalBatchSampler:
     """Batches of one rank in order: every sample once over all ranks, none repeated, none dropped.
 
-    Rank r reads the samples r, r + world, ...; ranks may have different numbers of batches, also none.
+    The set is cut into the same batches on any number of ranks, and rank r reads the batches r, r + world, ...
+    So a batch has the same ids, hence the same noise (`callbacks.determinism` seeds it from them) and the
+    same rounding, wherever it is evaluated. Ranks may have different numbers of batches, also none.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.indices = range(rank, size, world)
+        self.size = size
         self.per_batch = batch_size
+        self.starts = range(rank * batch_size, size, world * batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.per_batch)
+        return len(self.starts)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        for start in range(0, len(self.indices), self.per_batch):
-            yield [SampleKey(0, index) for index in self.indices[start : start + self.per_batch]]
+        for start in self.starts:
+            yield [SampleKey(0, index) for index in range(start, min(start + self.per_batch, self.size))]

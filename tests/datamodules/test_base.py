@@ -238,14 +238,24 @@ class Pair(NamedTuple):
 
 def test_bytes_become_unit_floats_wherever_they_are() -> None:
     image = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    batch = {"a": image, "b": [image, (image, 3)], "c": Pair(image, "x"), "d": torch.tensor([300])}
+    batch = {
+        "a": image,
+        "b": [image, (image, 3)],
+        "c": Pair(image, "x"),
+        "d": torch.tensor([300]),
+        "m": image > 0,
+    }
     unit = bytes_to_unit(batch)
     expected = torch.tensor([0, 0.2, 1])
     for value in (unit["a"], unit["b"][0], unit["b"][1][0], unit["c"].image):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected)
     assert isinstance(unit["c"], Pair) and unit["c"].name == "x" and unit["b"][1][1] == 3
-    assert unit["d"].dtype == torch.int64 and image.dtype == torch.uint8
+    assert (
+        unit["m"].tolist() == [False, True, True]
+        and unit["d"].dtype == torch.int64
+        and image.dtype == torch.uint8
+    )
 
 
 def test_a_workers_mistake_keeps_its_sentence() -> None:

@@ -66,6 +66,9 @@ def test_evaluation_counts_every_sample_once(size: int, batch: int, world: int) 
     seen = [key.index for sampler in samplers for part in sampler for key in part]
     assert sorted(seen) == list(range(size))
     assert all(len(list(sampler)) == len(sampler) for sampler in samplers)
+    # What depends on the ids of a batch, such as evaluation noise, is the same on any number of ranks.
+    alone = list(EvalBatchSampler(size, batch))
+    assert sorted(part for sampler in samplers for part in sampler) == alone
 
 
 def test_order_is_the_one_that_older_checkpoints_were_trained_with() -> None:
