@@ -5,6 +5,7 @@ reports success after a permission error.
 """
 
 import os
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -59,8 +60,11 @@ def write(state: State, path: Path, previous: Path | None = None) -> None:
         ) from error
 
 
-def verify(path: Path) -> None:
+def verify(path: Path) -> State:
     """Read a whole checkpoint file and compare the checksum of every record.
+
+    Returns:
+        The content with tensors that have shapes but no values.
 
     Raises:
         UserError: when the file is missing, damaged or not a checkpoint.
@@ -68,7 +72,12 @@ def verify(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: check the path (option --ckpt_path)")
     try:
-        _read_back(path)
+        return _read_back(path)
+    except pickle.UnpicklingError as error:  # every record has the right checksum
+        raise UserError(
+            f"the checkpoint {path} holds objects other than tensors, numbers and text, and loading them "
+            "could run foreign code: give a checkpoint that repsynth wrote"
+        ) from error
     except Exception as error:
         raise UserError(
             f"the checkpoint {path} is damaged ({_reason(error)}): use another file of its folder, "
@@ -167,14 +176,14 @@ def check_fits(state: State, module: pl.LightningModule, path: Path) -> None:
     Raises:
         UserError: for a checkpoint of another method, or of the same one with other networks.
     """
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise UserError(f"{path} is not a checkpoint of repsynth (it has no 'state_dict'): give another file")
     method = state.get("method", _method(module))
     if method != _method(module):
         raise UserError(
             f"the checkpoint {path} belongs to {method}, this experiment trains {_method(module)}: "
             "give a checkpoint of the same method"
         )
-    if "state_dict" not in state:
-        raise UserError(f"{path} is not a checkpoint of repsynth (it has no 'state_dict'): give another file")
     if module.strict_loading and type(module).on_load_checkpoint is pl.LightningModule.on_load_checkpoint:
         difference = _difference(state["state_dict"], module.state_dict())
         if difference:
@@ -206,15 +215,18 @@ def _method(module: pl.LightningModule) -> str:
 
 def _outline(path: Path) -> State:
     """A checkpoint's content with tensors that have shapes but no values: proves that the pickle is whole."""
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("it is empty" if path.stat().st_size == 0 else "it has no whole zip archive")
     return torch.load(path, map_location="meta", weights_only=True, mmap=True)
 
 
-def _read_back(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        broken = archive.testzip()
-    if broken is not None:
-        raise zipfile.BadZipFile(f"record {broken} does not match its checksum")
-    _outline(path)
+def _read_back(path: Path) -> State:
+    if zipfile.is_zipfile(path):  # `_outline` says what other files are
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken is not None:
+            raise zipfile.BadZipFile(f"record {broken} does not match its checksum")
+    return _outline(path)
 
 
 def _keep(path: Path, previous: Path) -> None:
@@ -241,7 +253,7 @@ def _flush_folder(folder: Path) -> None:
 def _reason(error: BaseException) -> str:
     """The first sentence of an error: torch appends pages of advice."""
     text = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
-    return text[0].rstrip(".") if text else type(error).__name__
+    return text[0].partition(". ")[0].rstrip(".") if text else type(error).__name__
 
 
 def _warn_damaged(path: Path, error: Exception) -> None:

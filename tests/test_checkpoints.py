@@ -249,15 +249,19 @@ def test_missing_damaged_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no checkpoint .*nowhere\.ckpt"):
         plugin.load_checkpoint(tmp_path / "nowhere.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.ckpt is damaged \(File is not a zip file\)"):
+    with pytest.raises(UserError, match=r"text\.ckpt is damaged \(it has no whole zip archive\)"):
         plugin.load_checkpoint(tmp_path / "text.ckpt")
-    torch.save({"weights": 1}, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match="not a checkpoint of repsynth"):
-        plugin.load_checkpoint(tmp_path / "other.ckpt")
+    (tmp_path / "empty.ckpt").touch()
+    with pytest.raises(UserError, match=r"empty\.ckpt is damaged \(it is empty\)"):
+        plugin.load_checkpoint(tmp_path / "empty.ckpt")
+    for content in ({"weights": 1}, [torch.zeros(1)]):
+        torch.save(content, tmp_path / "other.ckpt")
+        with pytest.raises(UserError, match="not a checkpoint of repsynth"):
+            plugin.load_checkpoint(tmp_path / "other.ckpt")
 
 
 def test_loading_runs_no_code(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "evil": Path("x")}, tmp_path / "evil.ckpt")
-    with pytest.raises(UserError, match=r"evil\.ckpt is damaged"):
+    with pytest.raises(UserError, match=r"evil\.ckpt holds objects other than tensors"):
         DurableCheckpointIO().load_checkpoint(tmp_path / "evil.ckpt", weights_only=False)
     assert zipfile.is_zipfile(tmp_path / "evil.ckpt")
