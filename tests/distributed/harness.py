@@ -150,7 +150,10 @@ def run_ranks(world: int, function: Callable[..., None], *arguments: object) -> 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = torch.multiprocessing.spawn(_as_rank, (world, port, function, arguments), world, join=False)
+    # Daemons may not have children, and loaders have workers.
+    context = torch.multiprocessing.spawn(
+        _as_rank, (world, port, function, arguments), world, join=False, daemon=False
+    )
     try:
         while not context.join(timeout=240):
             pass
@@ -164,6 +167,8 @@ def _as_rank(
     rank: int, world: int, port: int, function: Callable[..., None], arguments: Sequence[object]
 ) -> None:
     torch.set_num_threads(1)
+    # A spawned process would spawn its loaders' workers too; a rank that a launcher starts forks them.
+    torch.multiprocessing.set_start_method("fork", force=True)
     os.environ.update(
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
