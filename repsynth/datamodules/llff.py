@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from repsynth.batches import PosedViews
 from repsynth.datamodules.base import DataModule, EvalStage, require_at_least
 from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image
+from repsynth.datamodules.llff_fit import check_fit
 from repsynth.datamodules.llff_scene import LLFFScene, read_scene
 from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented, collate
 from repsynth.datamodules.samplers import SampleKey
@@ -105,9 +106,10 @@ class LLFF(DataModule):
         return self._loaded
 
     def check(self) -> None:
-        """Read all scenes but their pixels, and see that each has enough views."""
+        """Read all scenes, and see that each has enough views and that its cameras fit its sparse points."""
         for scene in self.scenes:
             self.views.check(len(scene.training), f"LLFF: {scene.name}: {len(scene.training)} training views")
+            check_fit(scene)
             if scene.distortion:
                 rank_zero_warn(
                     f"LLFF: {scene.name}: the photographs are distorted ({scene.distortion}) and "
@@ -146,14 +148,17 @@ def scene_folders(root: Path) -> list[Path]:
         )
     if (root / "poses_bounds.npy").is_file():
         return [root.resolve()]
-    below = sorted(path for path in root.iterdir() if path.is_dir())
+    below = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     scenes = [path for path in below if (path / "poses_bounds.npy").is_file()]
+    others = [path.name for path in below if path not in scenes]
+    first = f" First: {others[0]}." if others else ""
+    counts = f"LLFF: found {len(scenes)} usable scenes under {root}: {len(others)} folders without "
     if not scenes:
-        first = f" First: {below[0].name}." if below else ""
         raise UserError(
-            f"LLFF: found 0 usable scenes under {root}: {len(below)} folders without "
-            f"poses_bounds.npy.{first} Expected {_LAYOUT}. See docs/data/llff.md for how to get it."
+            f"{counts}poses_bounds.npy.{first} Expected {_LAYOUT}. See docs/data/llff.md for how to get it."
         )
+    if others:
+        rank_zero_warn(f"{counts}poses_bounds.npy are left out.{first}")
     return scenes
 
 

@@ -22,7 +22,7 @@ HOLD_OUT = 8
 class LLFFScene:
     """A capture of N views in COLMAP's units, scaled so that the nearest bound lies at a chosen depth."""
 
-    name: str
+    folder: Path
     files: list[Path]
     image_size: tuple[int, int]
     """(height, width) of the files."""
@@ -34,8 +34,15 @@ class LLFFScene:
     """Nearest and farthest bound of all views, widened."""
     median_depth: np.ndarray
     """[N] of the sparse points that a view sees; without points, midway in 1 / depth between its bounds."""
+    scale: float
+    """Scene units per unit of COLMAP."""
     distortion: str | None
     """What the cameras of the sparse model have and poses_bounds.npy cannot say; None for nothing."""
+
+    @property
+    def name(self) -> str:
+        """That of the folder."""
+        return self.folder.name
 
     @property
     def held_out(self) -> list[int]:
@@ -71,7 +78,7 @@ def read_scene(folder: Path, near_depth: float, image_size: tuple[int, int], ima
     extrinsics[:, :3, 3] *= scale
     near, far = scale * rows[:, 15].min() * WIDEN[0], scale * rows[:, 16].max() * WIDEN[1]
     return LLFFScene(
-        folder.name, files, size, extrinsics, intrinsics, (near, far), median, _distortion(folder)
+        folder, files, size, extrinsics, intrinsics, (near, far), median, scale, _distortion(folder)
     )
 
 
@@ -196,16 +203,28 @@ def _check_cameras(folder: Path, extrinsics: np.ndarray, intrinsics: np.ndarray)
     check_cameras(torch.from_numpy(extrinsics), repeated, where)
 
 
+def seen_points(folder: Path, rows: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """The sparse points that the view of each row sees; None for a capture without points3D.bin.
+
+    Returns:
+        For each row positions [S, 3] float64 in COLMAP's world and colours [S, 3] uint8.
+
+    Raises:
+        UserError: for a damaged model, or one of another number of images.
+    """
+    path = folder / "sparse" / "0" / "points3D.bin"
+    if not path.is_file():
+        return None
+    points = colmap.read_points(path)
+    numbers = [points.seen_by(image) for image in _image_ids(folder, rows)]
+    return [(points.positions[seen], points.colours[seen]) for seen in numbers]
+
+
 def _median_depths(folder: Path, rows: np.ndarray, extrinsics: np.ndarray) -> np.ndarray:
     """[N] median depth of each view, in COLMAP's units; see `LLFFScene.median_depth`."""
     median = 2 / (1 / rows[:, 15] + 1 / rows[:, 16])
-    model = folder / "sparse" / "0"
-    if not (model / "points3D.bin").is_file():
-        return median
-    points = colmap.read_points(model / "points3D.bin")
-    for view, image in enumerate(_image_ids(folder, len(rows))):
-        seen = points.positions[points.seen_by(image)]
-        depths = seen @ extrinsics[view, 2, :3] + extrinsics[view, 2, 3]
+    for view, (positions, _) in enumerate(seen_points(folder, len(rows)) or []):
+        depths = positions @ extrinsics[view, 2, :3] + extrinsics[view, 2, 3]
         if (depths > 0).any():
             median[view] = np.median(depths[depths > 0])
     return median

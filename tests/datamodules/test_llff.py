@@ -1,6 +1,7 @@
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from repsynth.datamodules import colmap
 from repsynth.datamodules.llff import LLFF, nearest_views
+from repsynth.datamodules.llff_fit import check_fit
 from repsynth.datamodules.llff_scene import LLFFScene, convert_rows, read_scene
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.views import Mode, camera_centres
@@ -106,6 +108,32 @@ def test_fern_agrees_with_its_expected_numbers(shared_dir: Path) -> None:
     assert scene.distortion == "SIMPLE_RADIAL 0.01975"
 
 
+def transpose_rotations(scene: LLFFScene) -> LLFFScene:
+    extrinsics = scene.extrinsics.copy()
+    extrinsics[:, :3, :3] = extrinsics[:, :3, :3].swapaxes(1, 2)
+    extrinsics[:, :3, 3:] = -extrinsics[:, :3, :3] @ camera_centres(scene.extrinsics)[..., None]
+    return replace(scene, extrinsics=extrinsics)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            transpose_rotations,
+            r"% of the sparse points that the view of row \d+ sees lie outside of its picture",
+        ),
+        (lambda scene: replace(scene, files=scene.files[::-1]), "or files and rows are in different orders"),
+    ],
+)
+def test_fern_with_cameras_of_its_own_that_do_not_fit(
+    shared_dir: Path, spoil: Callable[[LLFFScene], LLFFScene], sentence: str
+) -> None:
+    scene = read_scene(shared_dir / "data" / "llff" / "fern", 1.25, (256, 256), None)
+    check_fit(scene)
+    with pytest.raises(UserError, match=sentence):
+        check_fit(spoil(scene))
+
+
 @pytest.mark.filterwarnings("ignore:LLFF. fern. the photographs are distorted")
 def test_fern_gives_batches(shared_dir: Path) -> None:
     data = llff(
@@ -195,7 +223,8 @@ def test_a_folder_of_scenes_is_read_in_the_order_of_names(tmp_path: Path) -> Non
         write_capture(tmp_path / name, views=9, sparse=False)
     (tmp_path / "notes").mkdir()
     data = llff(tmp_path, samples_per_scene=3)
-    data.check()
+    with pytest.warns(UserWarning, match=r"found 2 usable scenes .*: 1 folders without .* First: notes."):
+        data.check()
     assert [scene.name for scene in data.scenes] == ["a", "b"]
     examples: Any = data.train_dataset()
     assert [examples[SampleKey(0, index)]["id"] for index in (0, 2, 3)] == ["a/0000", "a/0002", "b/0000"]
@@ -246,6 +275,20 @@ def assign(place: object, value: float) -> Callable[[Path], None]:
 def mirror(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows[:, 0:15:5] *= -1
+    return rows
+
+
+def turn_cameras(rows: np.ndarray) -> np.ndarray:
+    """By 180 degrees about their axis: down and right change their signs."""
+    rows = rows.copy()
+    rows[:, [0, 5, 10, 1, 6, 11]] *= -1
+    return rows
+
+
+def look_backwards(rows: np.ndarray) -> np.ndarray:
+    """Backwards taken for forwards, and right for left, so that the determinant stays +1."""
+    rows = rows.copy()
+    rows[:, [2, 7, 12, 1, 6, 11]] *= -1
     return rows
 
 
@@ -319,6 +362,18 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         change_rows(mirror),
         r"garden: rotation 0 has determinant -1, expected 1; the axes are mirrored",
     ),
+    "looking backwards": (
+        change_rows(look_backwards),
+        r"garden: 100% of the sparse points that the view of row 0 sees lie outside of its picture or behind",
+    ),
+    "turned cameras": (
+        change_rows(turn_cameras),
+        r"garden: the pictures in .*images_8 do not show the sparse points where poses_bounds.npy puts them",
+    ),
+    "bounds of another scale": (
+        change_rows(lambda rows: rows * np.where(np.arange(17) < 15, 1, 0.1)),
+        r"garden: .* that the view of row \d sees lie outside of the bounds near and far, .* or remove the folder",
+    ),
     "scaled rotation": (
         assign((4, 0), 3),
         r"garden: poses_bounds.npy: camera 4 has a rotation R whose R R\^T",
@@ -367,11 +422,17 @@ def test_what_is_broken_gets_one_sentence(capture: Path, name: str) -> None:
 
 
 def test_a_picture_that_cannot_be_decoded_is_named(capture: Path) -> None:
-    cut("images_8/image000.png")(capture)
+    cut("images_8/image008.png")(capture)
     data = llff(capture)
-    data.check()  # its head is whole
-    with pytest.raises(UserError, match=r"image000.png: cannot be decoded \(.*truncated"):
-        data.eval_dataset("val")[SampleKey(0, 0)]
+    data.check()  # its head is whole, and its colours are not compared
+    with pytest.raises(UserError, match=r"image008.png: cannot be decoded \(.*truncated"):
+        data.eval_dataset("val")[SampleKey(0, 1)]
+
+
+def test_without_sparse_points_there_is_nothing_to_compare(capture: Path) -> None:
+    change_rows(turn_cameras)(capture)
+    shutil.rmtree(capture / "sparse")
+    llff(capture).check()
 
 
 def test_an_unknown_folder_of_pictures_is_named(capture: Path) -> None:
