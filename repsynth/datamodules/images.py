@@ -142,13 +142,15 @@ def _orientation(path: Path, tags: Image.Exif, posed: bool) -> int:
 def _rgb(path: Path, picture: Image.Image, convert: bool) -> Image.Image:
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("RGB", "L", "P", "1"):
+    # A palette, grey or RGB file may name one colour that is transparent.
+    keyed = "transparency" in picture.info
+    if picture.mode in ("RGB", "L", "P", "1") and (convert or not keyed):
         return picture.convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "CMYK") and convert:
         return picture.convert("RGB")
     raise UserError(
-        f"{path}: has the colour mode {picture.mode}, expected RGB, grey or palette; convert the file"
-        + ("" if convert else " or set data.convert_colours: true")
+        f"{path}: has the colour mode {picture.mode}{' with transparency' if keyed else ''}, expected RGB, grey "
+        "or palette; convert the file" + ("" if convert else " or set data.convert_colours: true")
     )
 
 

@@ -55,12 +55,28 @@ def test_transparency_and_cmyk_only_on_request(tmp_path: Path, mode: str, name: 
     assert read_image(path, convert=True).shape == (3, 6, 9)
 
 
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_a_transparent_colour_is_transparency(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(RGB).convert(mode)
+    picture.save(tmp_path / "a.png", transparency=(1, 2, 3) if mode == "RGB" else 0)
+    with pytest.raises(
+        UserError, match=rf"a.png: has the colour mode {mode} with transparency, expected RGB"
+    ):
+        read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png", convert=True), np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    )
+
+
+@pytest.mark.parametrize("name", ["turned.png", "turned.jpg"])
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_orientation_is_an_error_where_cameras_belong_to_pixels(tmp_path: Path, orientation: int) -> None:
-    path = save(tmp_path / "turned.png", Image.fromarray(RGB), orientation)
+def test_orientation_is_an_error_where_cameras_belong_to_pixels(
+    tmp_path: Path, orientation: int, name: str
+) -> None:
+    path = save(tmp_path / name, Image.fromarray(RGB), orientation)
     for read in (read_image, read_size):
         with pytest.raises(
-            UserError, match=rf"turned.png: has the EXIF orientation {orientation}, .* expected 1"
+            UserError, match=rf"{name}: has the EXIF orientation {orientation}, .* expected 1"
         ):
             read(path)
     # Where it is applied, Pillow's own function is the judge.

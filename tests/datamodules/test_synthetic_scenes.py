@@ -123,6 +123,14 @@ def test_workers_and_the_main_process_give_the_same_batches() -> None:
     assert len(here) == 3 and all(equal(one, two) for one, two in zip(here, there, strict=True))
 
 
+@pytest.mark.parametrize("image_size", [(16, 32), (32, 16)])
+def test_the_longest_path_never_sees_past_the_wall(image_size: tuple[int, int]) -> None:
+    data: Any = SyntheticScenes(clip_frames=30, window=30, mode="interpolation", image_size=image_size)
+    for index in range(30):
+        # The inputs of this mode are both ends of the path.
+        assert np.isfinite(data.eval_dataset("val")[SampleKey(0, index)]["depth_range"]).all()
+
+
 def test_counts() -> None:
     counts = SyntheticScenes(train_scenes=10, eval_scenes=3, batch_size=4).describe()
     assert list(counts.values()) == [10, 8, 3, 3]
@@ -133,6 +141,10 @@ def test_counts() -> None:
     [
         (lambda: SyntheticScenes(image_size=(4, 64)), "data.image_size is 4; it must be at least 8"),
         (lambda: SyntheticScenes(train_scenes=0), "data.train_scenes is 0; it must be at least 1"),
+        (
+            lambda: SyntheticScenes(clip_frames=31),
+            "data.clip_frames is 31; a path of more than 30 cameras leaves its scene",
+        ),
         (
             lambda: SyntheticScenes(source_views=0),
             "data.source_views is 0 and data.novel_views 1; each must be",

@@ -12,9 +12,13 @@ from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, aug
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.synthetic import renderer, scenes
 from repsynth.datamodules.views import Choice, Mode, ViewSampling, camera_centres
+from repsynth.errors import UserError
 
 _STREAMS = {"train": 0x7EA1, "val": 0x7A1, "test": 0x7E57}
 """Keep the scenes of the three parts apart, and apart from the examples' own generators."""
+
+_LONGEST = 30
+"""Cameras of a path that stay before the wall and within its edges."""
 
 
 class SyntheticScenes(DataModule):
@@ -28,13 +32,13 @@ class SyntheticScenes(DataModule):
 
     Args:
         image_size: (height, width) in pixels.
-        clip_frames: cameras on the path of a scene.
+        clip_frames: cameras on the path of a scene; at most 30, or they would see past the wall.
         window: frames that an example may span; see `views.ViewSampling`.
         mode: which views are inputs and which are to be predicted; see `views.ViewSampling`.
         source_views: inputs per example, the reference among them.
         novel_views: views to predict per example.
         train_scenes: training scenes, which is the samples of an epoch.
-        eval_scenes: scenes of validation and of test each; at most 65,536.
+        eval_scenes: scenes of validation and of test each.
         augment: colour jitter and mirroring of training examples.
         batch_size: see `DataModule`, like all that follow.
         eval_batch_size: see `DataModule`.
@@ -70,6 +74,10 @@ class SyntheticScenes(DataModule):
         require_at_least(8, image_size=min(height, width))
         require_at_least(1, train_scenes=train_scenes, eval_scenes=eval_scenes)
         self.views = ViewSampling(mode, window, source_views, novel_views)
+        if clip_frames > _LONGEST:
+            raise UserError(
+                f"data.clip_frames is {clip_frames}; a path of more than {_LONGEST} cameras leaves its scene: lower it"
+            )
         self.views.check(clip_frames, f"a path of data.clip_frames {clip_frames}")
         self.image_size = (height, width)
         self.clip_frames = clip_frames
