@@ -183,6 +183,7 @@ class Evaluation(pl.Callback):
             "stage": stage,
             "samples_seen": samples_seen(trainer),
             "checkpoint": _checkpoint(trainer),
+            "data": getattr(trainer.datamodule, "protocol", None),  # type: ignore[attr-defined]
             "count": count,
             "crop": self.crop,
             "figures": {name: figure._asdict() for name, figure in summary.items()},

@@ -91,6 +91,11 @@ class DataModule(LightningDataModule):
         }
 
     @property
+    def protocol(self) -> str:
+        """What evaluation figures on this data are figures of, in one line for their report."""
+        return type(self).__name__
+
+    @property
     def samples_per_epoch(self) -> int:
         """Samples that one epoch trains on over all ranks (the incomplete last batch is dropped)."""
         return length(self.train_dataset()) // self.batch_size * self.batch_size

@@ -13,7 +13,7 @@ from repsynth.batches import PosedViews
 from repsynth.datamodules.base import DataModule, EvalStage, require_at_least
 from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image
 from repsynth.datamodules.llff_fit import check_fit
-from repsynth.datamodules.llff_scene import LLFFScene, read_scene
+from repsynth.datamodules.llff_scene import HOLD_OUT, LLFFScene, read_scene
 from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented, collate
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.views import Choice, Mode, ViewSampling, camera_centres
@@ -119,6 +119,16 @@ class LLFF(DataModule):
     def describe(self) -> dict[str, int]:
         """Counts for `--dry-run`."""
         return {"scenes": len(self.scenes), **super().describe()}
+
+    @property
+    def protocol(self) -> str:
+        """What evaluation figures on this data are figures of, in one line for their report."""
+        height, width = self.image_size
+        return (
+            f"LLFF, views 0, {HOLD_OUT}, {2 * HOLD_OUT}, ... of each scene from the {self.views.sources} nearest "
+            f"other views by camera centre, the nearest as reference; {height} x {width} pixels "
+            f"({self.pictures.fit})"
+        )
 
     def train_dataset(self) -> Dataset[Any]:
         """`samples_per_scene` examples of each scene."""

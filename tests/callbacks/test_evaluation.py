@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from repsynth.batches import PosedViews, paired_novel_views
 from repsynth.callbacks import evaluation
 from repsynth.callbacks.evaluation import Evaluation
 from repsynth.callbacks.media import Media
+from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.errors import UserError
 from repsynth.metrics.psnr import psnr
 from repsynth.metrics.scores import Scores
@@ -111,6 +113,19 @@ def test_a_checkpoint_can_monitor_a_figure_and_the_report_names_the_file(tmp_pat
         Toy(), loader(3), ckpt_path=best.best_model_path, verbose=False
     )
     assert report(tmp_path, "val")[0]["checkpoint"] == best.best_model_path
+
+
+def test_the_report_says_what_data_the_figures_are_of(tmp_path: Path) -> None:
+    class Copy(pl.LightningModule):
+        def test_step(self, batch: PosedViews, index: int) -> object:
+            return paired_novel_views(batch, batch["source"]["images"][:, 0])
+
+    data = SyntheticScenes(image_size=(16, 24), eval_scenes=2)
+    trainer_with(tmp_path, Evaluation(["psnr"])).test(Copy(), data, verbose=False)
+    assert report(tmp_path, "test")[0]["data"] == (
+        "SyntheticScenes, 1 novel from 2 input views by extrapolation in a window of 5 of 5 cameras; "
+        "16 x 24 pixels"
+    )
 
 
 class SanityProbe(pl.Callback):

@@ -256,6 +256,13 @@ def test_crops_keep_the_geometry(original: tuple[Path, np.ndarray]) -> None:
     torch.testing.assert_close(wide * torch.tensor([64, 48]) - torch.tensor([8, 0]), cut * 48)
 
 
+def test_the_protocol_says_what_is_held_out_and_seen(original: tuple[Path, np.ndarray]) -> None:
+    assert llff(original[0], source_views=3).protocol == (
+        "LLFF, views 0, 8, 16, ... of each scene from the 3 nearest other views by camera centre, the nearest as "
+        "reference; 48 x 48 pixels (crop)"
+    )
+
+
 # What is broken, and the sentence that it gets.
 
 

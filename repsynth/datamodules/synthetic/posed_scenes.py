@@ -85,6 +85,16 @@ class SyntheticScenes(DataModule):
         self.eval_scenes = eval_scenes
         self.augment = augment
 
+    @property
+    def protocol(self) -> str:
+        """What evaluation figures on this data are figures of, in one line for their report."""
+        height, width = self.image_size
+        return (
+            f"SyntheticScenes, {self.views.novel} novel from {self.views.sources} input views by "
+            f"{self.views.mode} in a window of {self.views.window} of {self.clip_frames} cameras; "
+            f"{height} x {width} pixels"
+        )
+
     def train_dataset(self) -> Dataset[Any]:
         """`train_scenes` scenes."""
         return self._scenes("train", self.train_scenes)
