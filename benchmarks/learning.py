@@ -34,9 +34,22 @@ def spread(rows: list[Figures]) -> str:
     """Mean and range of each figure over the seeds."""
     parts = []
     for name in rows[0]:
-        values = [row[name] for row in rows]
+        values = [finite(row, name) for row in rows]
         parts.append(f"{name} {statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
     return ", ".join(parts)
+
+
+def margin(name: str, learned: list[Figures], baselines: list[Figures]) -> float:
+    """By how much the worst seed exceeds the best baseline in a figure of which more is better."""
+    return min(finite(row, name) for row in learned) - max(finite(row, name) for row in baselines)
+
+
+def finite(row: Figures, name: str) -> float:
+    """A figure that has to be a number."""
+    value = row[name]
+    if value is None:
+        sys.exit(f"{name} is not finite: look at evaluation/test.csv of the runs")
+    return value
 
 
 def main() -> None:
@@ -46,13 +59,14 @@ def main() -> None:
     options = parser.parse_args()
     rows: dict[str, Figures] = {}
     for seed in options.seeds:
-        *baselines, (method, figures) = train(seed, options.root / f"seed{seed}").items()
-        rows |= dict(baselines) | {f"{method}, seed {seed}": figures}
+        *unlearned, (method, figures) = train(seed, options.root / f"seed{seed}").items()
+        rows |= dict(unlearned) | {f"{method}, seed {seed}": figures}
     learned = [figures for title, figures in rows.items() if "seed" in title]
-    best = max(figures["psnr"] for title, figures in rows.items() if "seed" not in title)
+    baselines = [figures for title, figures in rows.items() if "seed" not in title]
     print(table(rows))
     print(f"\nover {len(learned)} seeds: {spread(learned)}")
-    print(f"worst seed above the better baseline: {min(row['psnr'] for row in learned) - best:+.2f} dB PSNR")
+    psnr, ssim = (margin(name, learned, baselines) for name in ("psnr", "ssim"))
+    print(f"worst seed above the better baseline: {psnr:+.2f} dB PSNR, {ssim:+.3f} SSIM")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import torch
 
+import repsynth  # noqa: F401  guards torchvision, before a benchmark imports Lightning
+
 
 class Measurement(NamedTuple):
     """Seconds of the repeated runs of one piece of work, warm."""

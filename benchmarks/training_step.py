@@ -8,6 +8,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import measure
@@ -17,8 +19,9 @@ from torch.utils.data import Dataset
 
 from repsynth.batches import PosedViews
 from repsynth.callbacks.status import Status
-from repsynth.cli.every_run import callbacks
+from repsynth.cli.every_run import complete
 from repsynth.cli.quiet import quiet_lightning
+from repsynth.cli.saved_config import SavedConfig
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.geometry.layers import layer_vertices
@@ -35,6 +38,7 @@ class Remembered(SyntheticScenes):
     """Synthetic scenes, each rendered once: their making is not what is measured."""
 
     def train_dataset(self) -> Dataset[Any]:
+        """All scenes, rendered."""
         scenes = super().train_dataset()
         return _List([scenes[SampleKey(0, index)] for index in range(self.train_scenes)])
 
@@ -60,15 +64,10 @@ class _Clock(Callback):
         self.starts.append(time.perf_counter())
 
 
-def method(side: int, width: float = 1.0) -> StereoLayers:
+def method(side: int) -> StereoLayers:
     """The default configuration at a side that its geometry network takes."""
     torch.manual_seed(0)
-    return StereoLayers(
-        geometry_levels=LEVELS[side],
-        geometry_width=int(32 * width),
-        coloring_width=int(64 * width),
-        perceptual="random",
-    ).to(DEVICE)
+    return StereoLayers(geometry_levels=LEVELS[side], perceptual="random").to(DEVICE)
 
 
 def batch_of(side: int) -> PosedViews:
@@ -86,7 +85,9 @@ def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], ob
     size = images.shape[-2:]
 
     def sweep() -> torch.Tensor:
-        planes = plane_sweep(images[:, 1], side, reference, generator.plane_depths, size, generator.grid)
+        planes = plane_sweep(
+            images[:, 1], side, reference, generator.plane_depths, size, generator.grid, generator.mask_behind
+        )
         return torch.cat((planes, images[:, :1]), dim=1).flatten(1, 2)
 
     volume = sweep()
@@ -137,24 +138,24 @@ def fit(module: LightningModule, data: Remembered) -> float:
     """Median seconds of the same step in a run with all that the command line adds."""
     clock = _Clock()
     with tempfile.TemporaryDirectory() as root, quiet_lightning():
-        trainer = Trainer(
-            default_root_dir=root,
-            accelerator=DEVICE.type.replace("cuda", "gpu"),
-            devices=1,
-            max_epochs=1,
-            gradient_clip_val=20.0,
-            limit_val_batches=0,
-            use_distributed_sampler=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[*callbacks(), Status(), clock],
-        )
-        trainer.fit(module, datamodule=data)
+        settings = {
+            "default_root_dir": root,
+            "accelerator": DEVICE.type.replace("cuda", "gpu"),
+            "devices": 1,
+            "max_epochs": 1,
+            "gradient_clip_val": 20.0,
+            "limit_val_batches": 0,
+            "use_distributed_sampler": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "callbacks": [Status(), clock],
+        }
+        Trainer(**complete(settings, Path(root), SavedConfig({}))).fit(module, datamodule=data)
     return _median_step(clock.starts)
 
 
 def _median_step(starts: Sequence[float]) -> float:
-    steps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(starts)]
     return statistics.median(steps[3:])
 
 
@@ -173,7 +174,8 @@ def print_overhead(rounds: int, steps: int = 40) -> None:
     ratios = []
     for _ in range(rounds):
         ratios.append(fit(method(64), data) / bare_loop(method(64), data))
-    print(f"\nframework over bare loop, 64 x 64, {steps} steps, {rounds} rounds: median {statistics.median(ratios) - 1:+.2%}")
+    median = statistics.median(ratios) - 1
+    print(f"\nframework over bare loop, 64 x 64, {steps} steps, {rounds} rounds: median {median:+.2%}")
     print("  rounds: " + ", ".join(f"{ratio - 1:+.2%}" for ratio in ratios))
 
 
