@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -124,6 +125,17 @@ def write_video(frames: Iterable[Tensor], path: Path, fps: int = 25) -> None:
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     temporary.replace(path)
+
+
+def gif(frames: np.ndarray, fps: int = 25) -> bytes:
+    """Encode uint8 [T, H, W, 3] as an endless GIF, for viewers that show pictures only.
+
+    Its format keeps 256 colours and times in hundredths of a second.
+    """
+    first, *others = map(Image.fromarray, frames)
+    buffer = BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)
+    return buffer.getvalue()
 
 
 def _padded(frame: Tensor, height: int, width: int) -> Tensor:

@@ -15,7 +15,7 @@ from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.evaluation import Stage, require_paired
 from repsynth.callbacks.shards import let_every_rank_evaluate
 from repsynth.errors import UserError
-from repsynth.media import Panel, false_colours, grid, to_bytes, write_png, write_video
+from repsynth.media import Panel, false_colours, gif, grid, to_bytes, write_png, write_video
 from repsynth.metrics.table import gather
 
 Panels = dict[str, Panel]
@@ -123,16 +123,24 @@ class FrameWriter(pl.Callback):
 
     The step returns `{"ids": list of B str, "frames": [B, T, 3, H, W] in [0, 1]}`: a video `<id>.mp4` of each
     sample, or `<id>.png` where T is 1. Characters of an id that file systems dislike become underscores.
+    The first ones also go to the TensorBoard (as GIF) and W&B loggers that are on; with several ranks those of
+    rank zero.
 
     Args:
         fps: Frames per second of the videos.
+        logged: How many predictions go to the loggers.
 
     Attributes:
         files: What this rank wrote, in order.
     """
 
-    def __init__(self, fps: int = 25) -> None:
+    def __init__(self, fps: int = 25, logged: int = 8) -> None:
+        if fps < 1 or logged < 0:
+            raise UserError(
+                f"FrameWriter options fps and logged are {fps} and {logged}: expected at least 1 and at least 0"
+            )
         self.fps = fps
+        self.logged = logged
         self.files: list[Path] = []
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -156,6 +164,8 @@ class FrameWriter(pl.Callback):
         ids, frames = _frames(outputs, pl_module)
         for name, pictures in zip(ids, frames, strict=True):
             self._write(Path(trainer.default_root_dir) / "predictions", name, pictures)
+            if len(self.files) <= self.logged and trainer.is_global_zero:
+                self._log(trainer, name, pictures)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what was written."""
@@ -177,6 +187,14 @@ class FrameWriter(pl.Callback):
             write_png(to_bytes(frames[0]), path)
         self.files.append(path)
 
+    def _log(self, trainer: pl.Trainer, name: str, frames: Tensor) -> None:
+        seen, title = samples_seen(trainer), f"predict/{name}"
+        for logger in trainer.loggers:
+            if len(frames) > 1:
+                log_video(logger, title, self.files[-1], frames, self.fps, seen)
+            else:
+                log_picture(logger, title, to_bytes(frames[0]), seen)
+
 
 def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> None:
     """Show uint8 [H, W, 3] in a logger that has pictures (TensorBoard, W&B); others are left alone."""
@@ -184,6 +202,22 @@ def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> N
         logger.experiment.add_image(title, picture, step, dataformats="HWC")
     elif isinstance(logger, WandbLogger):
         logger.log_image(title, [picture], step)
+
+
+def log_video(logger: Logger, title: str, path: Path, frames: Tensor, fps: int, step: int) -> None:
+    """Show frames [T, 3, H, W] in [0, 1], whose video is `path`, in TensorBoard or W&B; leave others alone."""
+    if isinstance(logger, TensorBoardLogger):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        # SummaryWriter.add_video does this with moviepy, which would be one more package to install.
+        height, width = frames.shape[-2:]
+        moving = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=gif(to_bytes(frames), fps)
+        )
+        summary = Summary(value=[Summary.Value(tag=title, image=moving)])
+        logger.experiment._get_file_writer().add_summary(summary, step)
+    elif isinstance(logger, WandbLogger):
+        logger.log_video(title, [str(path)], step, format=["mp4"])
 
 
 def _grid_of(rows: Sequence[tuple[str, Panels]]) -> np.ndarray:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +210,50 @@ def test_wandb_gets_the_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_wandb_offline_stores_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_offline_stores_pictures_and_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(save_dir=tmp_path, offline=True)
-    trainer_with(tmp_path, Media(), logger=logger).validate(Toy(), samples("ab"), verbose=False)
+    trainer = trainer_with(tmp_path, Media(), FrameWriter(), logger=logger)
+    trainer.validate(Toy(), samples("ab"), verbose=False)
+    trainer.predict(Toy(), samples("a", frames=torch.rand(3, 3, 16, 16)), return_predictions=False)
     logger.experiment.finish()
-    assert [path for path in tmp_path.rglob("*.png") if "samples" in path.name]
+    stored = [path for path in (tmp_path / "wandb").rglob("*") if path.suffix in {".png", ".mp4"}]
+    assert sorted(path.suffix for path in stored) == [".mp4", ".png"]
+
+
+def test_the_first_predicted_videos_go_to_tensorboard(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path / "tb")
+    trainer = trainer_with(
+        tmp_path, FrameWriter(fps=10, logged=2), logger=[logger, CSVLogger(tmp_path / "csv")]
+    )
+    trainer.predict(Toy(), samples("abc", frames=torch.rand(5, 3, 16, 24)), return_predictions=False)
+    logger.experiment.flush()
+    events = EventAccumulator(logger.log_dir or "").Reload()
+    assert sorted(events.Tags()["images"]) == ["predict/a", "predict/b"]
+    (event,) = events.Images("predict/a")
+    with Image.open(BytesIO(event.encoded_image_string)) as shown:
+        assert (shown.format, shown.n_frames, shown.size) == ("GIF", 5, (24, 16))  # type: ignore[attr-defined]
+        assert shown.info["duration"] == 100
+
+
+def test_predicted_videos_go_to_wandb(tmp_path: Path) -> None:
+    logged: list[Any] = []
+
+    class Recorder(WandbLogger):
+        def __init__(self) -> None: ...
+
+        def log_video(self, key: str, videos: list[Any], step: int | None = None, **kwargs: object) -> None:
+            logged.append((key, Path(videos[0]).name, step, kwargs))
+
+    frames = torch.rand(2, 3, 8, 8)
+    media.log_video(Recorder(), "predict/a", tmp_path / "a.mp4", frames, 10, 7)
+    assert logged == [("predict/a", "a.mp4", 7, {"format": ["mp4"]})]
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"logged": -1}])
+def test_impossible_options_of_the_writer_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="FrameWriter options fps and logged are"):
+        FrameWriter(**options)
 
 
 def test_no_sample_to_draw_is_refused() -> None:
