@@ -18,7 +18,8 @@ TAPS = (4, 9, 18, 27, 36)
 TAP_WEIGHTS = (1.0, 1.0, 2.0, 3.0, 40.0)
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
-_OPTION = "the perceptual loss's weights option"
+_OPTION = "model.perceptual"
+"""What every method calls the option that names the weights, for messages."""
 
 
 class PerceptualLoss(nn.Module):
@@ -65,9 +66,8 @@ class PerceptualLoss(nn.Module):
         smallest = 2 ** (self.levels - 1)
         if min(predicted.shape[-2:]) < smallest:
             raise UserError(
-                f"the perceptual loss with {self.levels} levels needs sides of at least {smallest} pixels, "
-                f"but gets "
-                f"{list(predicted.shape)}: train on larger images or lower its option levels"
+                f"the perceptual loss with {self.levels} levels needs sides of at least {smallest} pixels, but "
+                f"gets {list(predicted.shape)}: train on larger images or lower model.perceptual_levels"
             )
         with torch.no_grad():
             targets = list(self._maps(expected))

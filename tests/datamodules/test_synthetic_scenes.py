@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -129,6 +130,22 @@ def test_the_longest_path_never_sees_past_the_wall(image_size: tuple[int, int]) 
     for index in range(30):
         # The inputs of this mode are both ends of the path.
         assert np.isfinite(data.eval_dataset("val")[SampleKey(0, index)]["depth_range"]).all()
+
+
+def test_neither_order_nor_global_generators_nor_threads_touch_an_example() -> None:
+    examples: Any = SyntheticScenes(image_size=(16, 16), augment=True, seed=4).train_dataset()
+    first = [examples[SampleKey(0, index)] for index in range(4)]
+    threads = torch.get_num_threads()
+    random.seed(1)
+    np.random.seed(2)
+    torch.manual_seed(3)
+    torch.set_num_threads(threads + 1)
+    again = [examples[SampleKey(0, index)] for index in reversed(range(4))][::-1]
+    torch.set_num_threads(threads)
+    assert all(equal(one, two) for one, two in zip(first, again, strict=True))
+    state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    examples[SampleKey(0, 9)]
+    assert state == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 def test_counts() -> None:
