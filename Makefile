@@ -40,7 +40,7 @@ lint: setup
 	$(RUN) -m mypy
 
 prove: setup
-	$(RUN) -m pytest -m "slow or not slow"
+	$(RUN) benchmarks/learning.py
 
 bench: setup
 	$(RUN) benchmarks/rasterizer.py

@@ -1,5 +1,6 @@
 """`make demo`: train StereoLayers on the embedded scenes for about five minutes, evaluate it, show what it does."""
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -9,13 +10,15 @@ from repsynth.cli import main as run
 from repsynth.cli.experiments import folder
 
 RUN = Path("runs/demo")
+"""Run directory; runs/demo-2 and so on when there has been a demo before."""
 
 
 def main() -> int:
     """Train, test, predict and compare; returns the exit code of the first step that failed."""
+    root = _free_folder()
     experiment = [
         f"--config={folder() / 'stereolayers' / 'synthetic.yaml'}",
-        f"--trainer.default_root_dir={RUN}",
+        f"--trainer.default_root_dir={root}",
     ]
     evaluation = [*experiment, "--ckpt_path=best"]
     print(f"repsynth {repsynth.__version__}: training StereoLayers on procedural scenes, about five minutes")
@@ -30,20 +33,25 @@ def main() -> int:
     from repsynth.comparison import compare, table
 
     print(f"\nHeld-out scenes, central crop (all of it in {time.perf_counter() - start:.0f} s):\n")
-    print(table(compare(RUN)))
+    print(table(compare(root)))
     print("\nlpips_random and perceptual_random use stand-in networks: compare them only with each other.")
-    _say_where()
+    _say_where(root)
     return 0
 
 
-def _say_where() -> None:
+def _free_folder() -> Path:
+    names = itertools.chain([RUN], (RUN.with_name(f"{RUN.name}-{number}") for number in itertools.count(2)))
+    return next(path for path in names if not path.exists())
+
+
+def _say_where(root: Path) -> None:
     for title, pattern in (
         ("figures per image", "evaluation/test.csv"),
         ("input / prediction / truth / error / depth", "media/*.png"),
         ("camera path", "predictions/*.mp4"),
         ("checkpoints", "checkpoints/*.ckpt"),
     ):
-        for path in sorted(RUN.glob(pattern))[-2:]:
+        for path in sorted(root.glob(pattern))[-2:]:
             print(f"{title:>44}: {path}")
 
 
