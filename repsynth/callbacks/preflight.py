@@ -59,10 +59,9 @@ class Preflight(pl.Callback):
 
 
 def check_writable(root: Path) -> None:
-    """Make the folder and write a file into it; UserError if that fails."""
+    """UserError if the folder, or the one that it would be made in, takes no file; nothing is left there."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
+        with tempfile.TemporaryFile(dir=_existing(root)):
             pass
     except OSError as error:
         raise UserError(
@@ -75,12 +74,17 @@ def check_space(root: Path, module: torch.nn.Module) -> None:
     """UserError if the checkpoints of this module would not fit on the disk."""
     tensors = [*module.parameters(), *module.buffers()]
     need = _FILES * _COPIES * sum(t.numel() * t.element_size() for t in tensors)
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(_existing(root)).free
     if free < need:
         raise UserError(
             f"the disk of {root} has {free / 2**30:.2f} GiB free, and the checkpoints of this run may need "
             f"{need / 2**30:.2f} GiB: free some space or choose another folder with trainer.default_root_dir"
         )
+
+
+def _existing(root: Path) -> Path:
+    """The folder itself or the nearest above it that is there."""
+    return next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
 
 
 def check_unused(root: Path, resumed_from: Path | None) -> None:

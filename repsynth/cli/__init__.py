@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ TRAINING_VERBS = {
     "test": "compute the figures of a checkpoint on the test set",
     "predict": "write what a checkpoint predicts",
 }
+_OF_FIT = ("--resume", "--init_from", "--init-from")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _EPILOG = """\
@@ -34,21 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `repsynth`; by default those of this process.
 
     Returns:
-        The exit code: 0 done, 2 a mistake of the user (told in one sentence), 130 interrupted, 141 nobody reads; any other
-        failure leaves with its traceback and code 1.
+        The exit code: 0 done, 2 a mistake of the user (told in one sentence), 130 interrupted, 141 nobody reads
+        the output any more; any other failure leaves with its traceback and code 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        return _dispatch([word for word in arguments if word != "--debug"])
+        code = _dispatch([word for word in arguments if word != "--debug"])
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as error:
         # Lightning answers Ctrl+C with sys.exit(1) from inside its handler.
         return _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
     except BrokenPipeError:
-        # The reader has left, as `| head` does; Python would complain again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not _reader_left():
+            raise
         return _BROKEN_PIPE
     except UserError as error:
         if debug:
@@ -93,6 +97,13 @@ def _dispatch(arguments: list[str]) -> int:
 def _run_training(options: argparse.Namespace, rest: list[str]) -> int:
     from repsynth.cli.configuration import merge
 
+    misplaced = [word for word in rest if options.verb != "fit" and word.split("=")[0] in _OF_FIT]
+    if misplaced:
+        raise UserError(
+            f"{misplaced[0]} is an option of `repsynth fit`; {options.verb} takes its checkpoint from --ckpt_path"
+        )
+    if getattr(options, "init_from", None) and options.ckpt_path not in (None, "none"):
+        raise UserError("--init_from and --ckpt_path both name a checkpoint to start from; give one of them")
     if not rest:
         raise UserError(
             f"repsynth {options.verb} needs --config experiments/METHOD/DATA.yaml (see `repsynth list`)"
@@ -159,6 +170,21 @@ def _add_training_options(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def _texts(text: str) -> dict[str, Any]:
     return {"help": text, "description": text[0].upper() + text[1:] + ".", "allow_abbrev": False}
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads the output any more, as after `| head`; from then on it goes nowhere."""
+    closed = [stream.fileno() for stream in (sys.stdout, sys.stderr) if _is_closed_pipe(stream.fileno())]
+    for number in closed:
+        # Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return bool(closed)
+
+
+def _is_closed_pipe(number: int) -> bool:
+    polling = select.poll()
+    polling.register(number, 0)
+    return any(event & select.POLLERR for _, event in polling.poll(0))
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -4,6 +4,10 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import repsynth
+from repsynth.cli.wording import one_line
 
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 _TALKATIVE = (
@@ -11,6 +15,22 @@ _TALKATIVE = (
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
 )
 _UNWANTED = ("💡", "`weights_only` was not set")  # the second is untrue: our checkpoint files always load so
+
+_PACKAGE = Path(repsynth.__file__).parent
+_DEFAULT_FORMAT = warnings.formatwarning
+
+
+def speak_plainly() -> None:
+    """Print the package's own warnings as one line, without the line of code that gave them, for good."""
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    if Path(filename).is_relative_to(_PACKAGE):
+        return f"warning: {one_line(str(message))}\n"
+    return _DEFAULT_FORMAT(message, category, filename, lineno, line)
 
 
 def drop_advertising() -> None:

@@ -22,9 +22,9 @@ class SavedConfig(Callback):
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save and log the configuration."""
-        if stage != "fit" or not trainer.is_global_zero:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save and log the configuration: only now is it certain that nobody refuses the run."""
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         save(self.config, Path(trainer.default_root_dir))
         for logger in trainer.loggers:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lightning.pytorch import LightningModule
 
-from repsynth.callbacks.checkpoint import resume_path
-from repsynth.checkpoints import DurableCheckpointIO, check_fits
+from repsynth.callbacks.checkpoint import folder, resume_path
+from repsynth.checkpoints import DurableCheckpointIO, check_fits, seen, verify
 from repsynth.errors import UserError
 
 _NONE = "none"
@@ -24,7 +24,8 @@ def find(verb: str, root: Path, ckpt_path: str | None, resume: bool, dry_run: bo
         dry_run: Nothing is loaded.
 
     Raises:
-        UserError: There is no such checkpoint, or the options contradict each other.
+        UserError: There is no such checkpoint, none is whole, the options contradict each other, or `fit` would
+            go back behind the newest checkpoint of its own run.
     """
     if resume and ckpt_path:
         raise UserError("--resume and --ckpt_path both name a checkpoint to start from; give one of them")
@@ -36,7 +37,19 @@ def find(verb: str, root: Path, ckpt_path: str | None, resume: bool, dry_run: bo
         return None if verb == "fit" else _best(root) or _last(root, verb)
     if ckpt_path == "last":
         return _last(root, verb)
-    return _best_or_error(root) if ckpt_path == "best" else _file(Path(ckpt_path))
+    path = _best_or_error(root) if ckpt_path == "best" else _file(Path(ckpt_path))
+    if verb == "fit":
+        _refuse_going_back(path, root)
+    return path
+
+
+def check(model: LightningModule, path: Path) -> None:
+    """See that a checkpoint is whole and fits, before anything is written.
+
+    Raises:
+        UserError: It is damaged, or belongs to another method or other networks.
+    """
+    check_fits(verify(path), model, path)
 
 
 def load_weights(model: LightningModule, path: Path) -> None:
@@ -51,8 +64,9 @@ def load_weights(model: LightningModule, path: Path) -> None:
 
 
 def _resumed(root: Path) -> Path | None:
-    path = resume_path(str(root))
+    path = resume_path(root)
     if path is None:
+        _refuse_damaged(root)
         print(
             f"--resume: no checkpoint below {root} yet, training starts from the beginning", file=sys.stderr
         )
@@ -60,15 +74,13 @@ def _resumed(root: Path) -> Path | None:
 
 
 def _best(root: Path) -> Path | None:
-    single = root / "checkpoints" / "best.ckpt"
+    single = folder(root) / "best.ckpt"
     if single.is_file():
         return single
-    several = sorted((root / "checkpoints").glob("best-*.ckpt"))
+    several = sorted(folder(root).glob("best-*.ckpt"))
     if len(several) > 1:
         names = ", ".join(path.name for path in several[:3])
-        raise UserError(
-            f"{root / 'checkpoints'} holds several best checkpoints ({names}); name one with --ckpt_path"
-        )
+        raise UserError(f"{folder(root)} holds several best checkpoints ({names}); name one with --ckpt_path")
     return several[0] if several else None
 
 
@@ -76,20 +88,47 @@ def _best_or_error(root: Path) -> Path:
     path = _best(root)
     if path is None:
         raise UserError(
-            f"--ckpt_path best: no best.ckpt in {root / 'checkpoints'}; the callback Checkpoint keeps one "
+            f"--ckpt_path best: no best.ckpt in {folder(root)}; the callback Checkpoint keeps one "
             "when its `monitor` is set, --ckpt_path last takes the newest"
         )
     return path
 
 
 def _last(root: Path, verb: str) -> Path:
-    path = resume_path(str(root))
+    path = resume_path(root)
     if path is None:
+        _refuse_damaged(root)
         raise UserError(
-            f"{verb} finds no checkpoint in {root / 'checkpoints'} (trainer.default_root_dir); train first, "
+            f"{verb} finds no checkpoint in {folder(root)} (trainer.default_root_dir); train first, "
             "name a file with --ckpt_path, or take the initial weights with --ckpt_path none"
         )
     return path
+
+
+def _refuse_going_back(path: Path, root: Path) -> None:
+    """UserError if the same run has a newer checkpoint: later starts would take one of either past."""
+    if path.resolve().parent != folder(root).resolve():
+        return
+    newest = resume_path(root)
+    if newest is None or newest.samefile(path):
+        return
+    here, there = seen(verify(path)), seen(verify(newest))
+    if here < there:
+        raise UserError(
+            f"{path} was saved after {here} samples, but {newest} of the same run after {there}, and "
+            "training from the older one would mix two runs: go on with --resume, or choose another folder "
+            "(trainer.default_root_dir)"
+        )
+
+
+def _refuse_damaged(root: Path) -> None:
+    """UserError if there are checkpoints, none of which could be taken."""
+    names = ", ".join(path.name for path in sorted(folder(root).glob("*.ckpt")))
+    if names:
+        raise UserError(
+            f"none of the checkpoints in {folder(root)} can be used ({names}): each is damaged or holds weights "
+            "only; put back a copy, or start again in another folder (trainer.default_root_dir)"
+        )
 
 
 def _file(path: Path) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from repsynth.callbacks.preflight import check_writable
+from repsynth.callbacks.preflight import check_unused, check_writable
 from repsynth.cli import checks, dry_run, every_run, starting_point
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
-from repsynth.cli.quiet import drop_advertising, quiet_lightning
+from repsynth.cli.quiet import drop_advertising, quiet_lightning, speak_plainly
 from repsynth.cli.saved_config import SavedConfig
 from repsynth.cli.wording import one_line
 from repsynth.errors import UserError
@@ -47,14 +47,19 @@ def run(request: Request) -> None:
     Raises:
         UserError: Any mistake in configuration, data or checkpoint; before training and before workers start.
     """
+    speak_plainly()
     drop_advertising()
     command = parse(request.arguments, request.configuration)
     root = Path(command.config.trainer.default_root_dir)
     if not request.dry_run:
         check_writable(root)
     start = starting_point.find(request.verb, root, request.ckpt_path, request.resume, request.dry_run)
+    if request.verb == "fit" and not request.dry_run:
+        check_unused(root, start)
     model, data, settings = _instantiate(command)
     checks.inputs(model, data)
+    if start:
+        starting_point.check(model, start)
     if request.init_from:
         starting_point.load_weights(model, request.init_from)
     trainer = _trainer(every_run.complete(settings, root, SavedConfig(command.plain())))
@@ -64,15 +69,31 @@ def run(request: Request) -> None:
         dry_run.show(request.verb, model, data, lambda changes: _trainer({**settings, **changes}))
         return
     _announce(request.verb, root, trainer, start)
-    getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)
+    try:
+        getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)
+    except MisconfigurationException as error:
+        raise UserError(f"{request.verb} was refused: {one_line(str(error))}") from error
 
 
 def _instantiate(command: CommandLine) -> tuple[LightningModule, LightningDataModule, dict[str, Any]]:
     try:
         objects = command.parser.instantiate_classes(command.config)
-    except MisconfigurationException as error:
-        raise UserError(f"the configuration was refused: {one_line(str(error))}") from error
+    except (MisconfigurationException, ValueError) as error:
+        # The parser tries each type that an option allows, and reports what a constructor refused among the rest.
+        refusal = _cause(error, (UserError, MisconfigurationException))
+        if refusal is None:
+            raise
+        if isinstance(refusal, UserError):
+            raise refusal from error
+        raise UserError(f"the configuration was refused: {one_line(str(refusal))}") from error
     return objects.model, objects.data, dict(objects.trainer)
+
+
+def _cause(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """The first exception of these kinds among an exception and what led to it."""
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _trainer(settings: dict[str, Any]) -> Trainer:

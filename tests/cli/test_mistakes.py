@@ -93,6 +93,30 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         [*FIT, "--model=toy_method.data.ToyPictures"],
         "'toy_method.data.ToyPictures' for model (on the command line) is no LightningModule",
     ),
+    "value refused by the data": (
+        [*FIT, "--data.batch_size=0"],
+        "error: data.batch_size is 0; it must be at least 1",
+    ),
+    "value refused by a callback": (
+        [
+            *FIT,
+            '--trainer.callbacks+={"class_path": "repsynth.callbacks.checkpoint.Checkpoint",'
+            ' "init_args": {"every_samples": 0}}',
+        ],
+        "error: Checkpoint.every_samples is 0: expected a positive number, or null for never",
+    ),
+    "value refused by Lightning's callback": (
+        [
+            *FIT,
+            '--trainer.callbacks+={"class_path": "lightning.pytorch.callbacks.EarlyStopping",'
+            ' "init_args": {"monitor": "val/loss", "mode": "most"}}',
+        ],
+        "error: the configuration was refused: `mode` can be min, max, got most",
+    ),
+    "value refused inside the model": (
+        [*FIT, '--model.gain={"class_path": "toy_method.module.Gain", "init_args": {"strength": -1}}'],
+        "error: Gain.strength is -1.0; expected a positive number",
+    ),
     "missing data root": ([*FIT, "--data.root=nowhere"], "no folder at nowhere (option data.root)"),
     "impossible combination": ([*FIT, "--data.side=6"], "data.side is 6, but ToyMethod halves it twice"),
     "unwritable output": (
@@ -121,6 +145,14 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "missing checkpoint": ([*FIT, "--ckpt_path=none.ckpt"], "none.ckpt: no such checkpoint"),
     "missing weights": ([*FIT, "--init_from=none.ckpt"], "none.ckpt: no such checkpoint"),
+    "an option of fit": (
+        ["test", "--config", YAML, "--resume"],
+        "--resume is an option of `repsynth fit`; test takes its checkpoint from --ckpt_path",
+    ),
+    "weights and a state": (
+        [*FIT, "--init_from=a.ckpt", "--ckpt_path=last"],
+        "--init_from and --ckpt_path both name a checkpoint to start from; give one of them",
+    ),
     "two starting points": ([*FIT, "--resume", "--ckpt_path=last"], "give one of them"),
     "unknown method": (
         ["describe", "stereolayer"],

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,77 @@ def test_a_checkpoint_of_another_size_is_refused(toy: Path, capsys: pytest.Captu
     capsys.readouterr()
     assert main(["test", "--config", YAML, "--model.width", "9", "--ckpt_path", "last"]) == 2
     assert "does not fit the networks of this experiment" in capsys.readouterr().err
-    assert main(["fit", "--config", YAML, "--model.width", "9", "--init_from", str(LAST)]) == 2
+    other = ["--trainer.default_root_dir", "runs/other"]
+    assert main(["fit", "--config", YAML, "--model.width", "9", "--init_from", str(LAST), *other]) == 2
     assert "does not fit the networks of this experiment" in capsys.readouterr().err
+
+
+def test_a_refused_start_leaves_the_run_directory_alone(toy: Path) -> None:
+    fit("--trainer.max_epochs", "1")
+    before = files(RUN)
+    for refused in ([], ["--model.width=9", "--resume"], ["--data.batch_size=0", "--resume"]):
+        assert main(["fit", "--config", YAML, *refused]) == 2
+        assert (
+            main(["fit", "--config", YAML, *refused, "--trainer.default_root_dir=new", "--data.side=6"]) == 2
+        )
+    assert files(RUN) == before
+    assert not Path("new").exists()
+
+
+def test_a_run_is_not_continued_from_behind_its_end(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    every = '--trainer.callbacks+={"class_path": "repsynth.callbacks.checkpoint.Checkpoint", "init_args": '
+    fit(every + '{"every_samples": 1}}')
+    before = LAST.with_name("last-1.ckpt")
+    # Two saves at the end have the same count: go back by hand.
+    state = torch.load(before, weights_only=True)
+    state["callbacks"]["Determinism"]["samples_seen"] = 4
+    torch.save(state, before)
+    capsys.readouterr()
+    assert main(["fit", "--config", YAML, "--ckpt_path", str(before), "--trainer.max_epochs=3"]) == 2
+    assert (
+        f"{before} was saved after 4 samples, but {LAST} of the same run after 12" in capsys.readouterr().err
+    )
+    fit("--ckpt_path", str(before), "--trainer.max_epochs=3", "--trainer.default_root_dir=runs/branch")
+
+
+def test_the_newest_damaged_checkpoint_is_named_and_the_one_before_taken(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = '--trainer.callbacks+={"class_path": "repsynth.callbacks.checkpoint.Checkpoint", "init_args": '
+    fit(every + '{"every_samples": 1}}')
+    LAST.write_bytes(LAST.read_bytes()[:-500])
+    capsys.readouterr()
+    with pytest.warns(UserWarning) as caught:
+        fit("--resume", "--trainer.max_epochs=3")
+    told = [warnings.formatwarning(w.message, w.category, w.filename, w.lineno) for w in caught]
+    line = f"the checkpoint {LAST} is damaged (it has no whole zip archive) and is passed over"
+    assert f"warning: {line}\n" in told
+    assert f"from {RUN}/checkpoints/last-1.ckpt\n" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(toy: Path) -> None:
+    for unbuffered in ("", "1"):
+        command = f"{sys.executable} -m repsynth list | true; echo ${{PIPESTATUS[0]}}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_a_failure(toy: Path) -> None:
+    """A lost worker or logger also raises BrokenPipeError, which must not end a training without a word."""
+    program = (
+        "import sys, repsynth.cli as cli\n"
+        "def lost(*_): raise BrokenPipeError('the logger is gone')\n"
+        "cli._run_training = lost\n"
+        "sys.exit(cli.main(['fit']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "the logger is gone" in done.stderr
 
 
 def test_ctrl_c_leaves_with_130(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

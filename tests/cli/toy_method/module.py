@@ -17,6 +17,8 @@ class Schedule:
 class Gain(nn.Module):
     def __init__(self, strength: float = 1.0) -> None:
         super().__init__()
+        if strength <= 0:
+            raise UserError(f"Gain.strength is {strength}; expected a positive number")
         self.strength = strength
 
     def forward(self, image: Tensor) -> Tensor:
