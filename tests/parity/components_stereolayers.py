@@ -1,5 +1,6 @@
 """Checks of StereoLayers: its two networks, its depth and texturing heads, the whole generator."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from repsynth.geometry.layers import layer_faces
 from repsynth.geometry.planes import plane_depths
 from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.depth import layered_depth
-from repsynth.modules.stereolayers.generator import RELEASED, StereoLayersGenerator
+from repsynth.modules.stereolayers.generator import RenderingOptions, StereoLayersGenerator
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import texture_layers
 from repsynth.reference.stereolayers import load_coloring_network, load_generator, load_geometry_network
@@ -29,6 +30,15 @@ def _close(actual: Tensor, expected: np.ndarray, relative: float = RELATIVE) -> 
     assert tuple(actual.shape) == expected.shape
     error = np.abs(actual.detach().numpy() - expected).max()
     assert error <= relative * max(1e-12, np.abs(expected).max()), f"off by {error}"
+
+
+def _like(found: Tensor, expected: np.ndarray) -> Tensor:
+    """Bring [B, ..., H, W] to what a fixture stores: one item without its batch, every nth row and column."""
+    found = found[0] if found.dim() > expected.ndim else found
+    rows, columns = (
+        -(-full // kept) for full, kept in zip(found.shape[-2:], expected.shape[-2:], strict=True)
+    )
+    return found[..., ::rows, ::columns]
 
 
 def _image_close(actual: Tensor, expected: np.ndarray) -> None:
@@ -94,8 +104,21 @@ def _cameras(extrinsics: np.ndarray, intrinsics: np.ndarray) -> Cameras:
     )
 
 
+def _rendering(words: str) -> RenderingOptions:
+    """Read "peel 16, affine, farthest opaque, scale 120"; official cameras have no near side."""
+    peels, scale = re.search(r"peel (\d+)", words), re.search(r"scale ([\d.]+)", words)
+    return RenderingOptions(
+        visibility="peel" if peels else "layer",
+        interpolation="affine" if "affine" in words else "perspective",
+        fragments=int(peels[1]) if peels else 16,
+        farthest_opaque="farthest opaque" in words,
+        near=None,
+        far_clip=float(scale[1]) if scale else None,
+    )
+
+
 def check_generator(folder: Path, config: dict[str, Any], case: dict[str, np.ndarray]) -> None:
-    """The released behaviour: corner grid, affine interpolation, peeling, farthest fragment opaque."""
+    """The released behaviour: corner grid, mirrored side view, and the rendering that config.json names."""
     generator = StereoLayersGenerator(
         layers=config["layers"],
         planes=config["planes"],
@@ -107,7 +130,7 @@ def check_generator(folder: Path, config: dict[str, Any], case: dict[str, np.nda
         geometry_levels=config["geometry_levels"],
         coloring_width=config["coloring_width"],
         mask_behind=False,
-        rendering=RELEASED,
+        rendering=_rendering(config["rendering"]),
     ).eval()
     load_generator(generator, reference_state(folder))
     reference, side, novel = (
@@ -119,18 +142,16 @@ def check_generator(folder: Path, config: dict[str, Any], case: dict[str, np.nda
     with torch.no_grad():
         layers = generator(*images, reference, side)
         view = generator.render(layers, novel, (height, width))
-    step = config.get("output_step", 1)
-    _close(layers.depth[0, :, ::step, ::step], case["out_depth"])
-    _close(layers.rgba[0, :, :, ::step, ::step], case["out_rgba"])
-    vertices = layers.vertices[0].unflatten(0, (config["layers"], height, width))
-    vertex_step = height // case["out_vertices"].shape[1]
-    _close(vertices[:, ::vertex_step, ::vertex_step], case["out_vertices"])
+    vertices = layers.vertices.unflatten(1, (config["layers"], height, width)).movedim(-1, 2)
+    for name, found in (("depth", layers.depth), ("rgba", layers.rgba)):
+        _close(_like(found, case[f"out_{name}"]), case[f"out_{name}"])
+    stored = np.moveaxis(case["out_vertices"], -1, -3)
+    _close(_like(vertices, stored), stored)
     faces = layer_faces(config["layers"], height, width, torch.device("cpu"))
     head = case["out_faces_first_layer_head"]
     np.testing.assert_array_equal(faces[: len(head)].numpy(), head)
-    _image_close(view.features[0, :, ::step, ::step], case["out_novel_image"])
-    _image_close(view.opacity[0, :, ::step, ::step], case["out_novel_opacity"])
-    _image_close(view.depth[0, :, ::step, ::step], case["out_novel_depth"])
+    for name, found in (("image", view.features), ("opacity", view.opacity), ("depth", view.depth)):
+        _image_close(_like(found, case[f"out_novel_{name}"]), case[f"out_novel_{name}"])
 
 
 COMPONENTS: dict[str, Check] = {
