@@ -1,0 +1,96 @@
+"""StereoLayers killed and resumed: shuffled data, colour augmentation, EMA, two loader workers, one and two ranks."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+
+from repsynth.callbacks.checkpoint import Checkpoint
+from repsynth.callbacks.ema import EMA
+from repsynth.callbacks.evaluation import Evaluation
+from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
+from repsynth.modules.stereolayers.module import StereoLayers
+
+from .harness import differences, final_state, make_trainer, run_ranks, start, start_and_kill
+
+KILLS = [
+    ("on_train_batch_start", 1),
+    ("on_before_backward", 2),
+    ("on_train_batch_end", 3),
+    ("on_train_batch_end", 4),
+    ("on_validation_batch_start", 1),
+    ("on_validation_end", 1),
+    ("on_train_batch_start", 5),
+    ("on_train_batch_end", 7),
+    ("saving", 2),
+    ("saving", 4),
+]
+"""Ten points of two epochs of four steps: first and last step of an epoch, inside validation, while saving."""
+
+
+def build(devices: int, workers: int, root: Path, extra: tuple[pl.Callback, ...]) -> Any:  # noqa: ANN401
+    pl.seed_everything(1, verbose=False)
+    callbacks = [
+        EMA(["generator"], half_life=8),
+        Evaluation(metrics=["psnr"]),
+        *extra,
+        Checkpoint(monitor="val/psnr", every_samples=4),
+    ]
+    module = StereoLayers(
+        layers=2,
+        planes=4,
+        near=1.5,
+        far=15.0,
+        geometry_width=2,
+        geometry_levels=0,
+        coloring_width=2,
+        perceptual="random",
+        perceptual_levels=1,
+    )
+    data = SyntheticScenes(
+        image_size=(32, 32),
+        train_scenes=8,
+        eval_scenes=3,
+        augment=True,
+        batch_size=2,
+        num_workers=workers,
+        seed=5,
+    )
+    return (
+        make_trainer(root, callbacks, devices=devices, strategy="ddp" if devices > 1 else "auto"),
+        module,
+        data,
+    )
+
+
+def check(devices: int, workers: int, root: Path, kills: list[tuple[str, int]]) -> None:
+    make = partial(build, devices, workers)
+    start(make, root / "whole")
+    for hook, count in kills:
+        killed = root / f"{hook}-{count}"
+        start_and_kill(make, killed, hook, count)
+        start(make, killed)
+        assert differences(final_state(root / "whole"), final_state(killed)) == [], (hook, count)
+
+
+def test_one_rank(tmp_path: Path) -> None:
+    check(1, 0, tmp_path, KILLS[1::2])
+
+
+def test_two_workers(tmp_path: Path) -> None:
+    check(1, 2, tmp_path, KILLS[3:5])
+
+
+def test_two_ranks(tmp_path: Path) -> None:
+    run_ranks(2, check, 2, 0, tmp_path, KILLS[2:4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_every_point_with_two_workers(tmp_path: Path, devices: int) -> None:
+    if devices == 1:
+        check(1, 2, tmp_path, KILLS)
+    else:
+        run_ranks(2, check, 2, 2, tmp_path, KILLS)
