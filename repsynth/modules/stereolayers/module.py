@@ -54,6 +54,10 @@ class HasImageSize(Protocol):
 class StereoLayers(pl.LightningModule):
     """Novel views from a stereo pair through scene-adaptive semitransparent mesh layers.
 
+    By default it differs from the official code where that is wrong: interpolation is perspective-correct, nothing
+    behind a camera is drawn or seen, and the variation of depth has a root per scene, not per batch. For networks
+    trained the official way: `mask_behind: false`, `rendering: {interpolation: affine, near: null, far_clip: 120}`.
+
     Args:
         layers: number of mesh layers.
         planes: number of planes of the sweep volume.

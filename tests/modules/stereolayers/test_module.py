@@ -171,3 +171,40 @@ def test_depth_of_a_reduced_geometry_network_comes_back_at_full_size() -> None:
 def test_released_rendering_differs_from_ours_where_it_should() -> None:
     assert RenderingOptions(interpolation="affine", near=None, far_clip=120.0) == RELEASED
     assert RenderingOptions().interpolation == "perspective"
+
+
+def test_the_default_is_the_papers_method() -> None:
+    generator = StereoLayers(perceptual="random").generator
+    assert (generator.layers, len(generator.plane_depths)) == (4, 32)
+    assert (generator.depth_scheme, generator.texturing) == ("BI", "RSBg")
+    torch.testing.assert_close(generator.plane_depths[[0, -1]], torch.tensor([100.0, 1.0]))
+    generator.check_size(256, 256)
+    numbers = sum(parameter.numel() for parameter in generator.parameters())
+    assert numbers == 9_846_020 + 18_582_483  # measured on the official networks
+
+
+def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
+    batch: PosedViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, logged = small(loss_weights=LossWeights(l1=2.0, perceptual=0.5, tv=3.0, order=7.0)), {}
+    monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
+    loss = module.training_step(batch, 0)
+    terms = {name: float(logged[f"train/{name}"]) for name in ("l1", "perceptual_random", "tv", "order")}
+    weighted = 2 * terms["l1"] + 0.5 * terms["perceptual_random"] + 3 * terms["tv"] + 7 * terms["order"]
+    assert float(loss.detach()) == pytest.approx(weighted, rel=1e-5)
+    assert float(logged["train/loss"]) == float(loss.detach())
+    assert 15.0 >= float(logged["train/depth_of_layer_0"]) >= float(logged["train/depth_of_layer_1"]) >= 1.5
+    assert len(logged) == 4 + 1 + 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"path_frames": 0}, r"model\.path_frames is 0; expected at least 1"),
+        ({"learning_rate": 0.0}, r"model\.learning_rate is 0\.0; expected a number above 0"),
+        ({"learning_rate_decay": 1.5}, r"model\.learning_rate_decay is 1\.5; expected a factor above 0"),
+    ],
+)
+def test_impossible_options_of_training_are_refused(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        small(**options)
