@@ -73,6 +73,8 @@ def readable_type(annotation: Any) -> str:  # noqa: ANN401  an annotation can be
         return " or ".join(repr(value) for value in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(readable_type(argument) for argument in arguments)
+    if origin is tuple and arguments and Ellipsis not in arguments:
+        return f"[{', '.join(map(readable_type, arguments))}]"
     if origin in (list, tuple, set) and arguments:
         inner = [readable_type(argument) for argument in arguments if argument is not Ellipsis]
         return f"a list of ({', '.join(dict.fromkeys(inner))})"

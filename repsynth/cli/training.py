@@ -103,7 +103,7 @@ def _trainer(settings: dict[str, Any]) -> Trainer:
             return Trainer(**settings)
     except UserError:
         raise
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         raise UserError(
             f"the section 'trainer' of the configuration was refused: {one_line(str(error))}"
         ) from error

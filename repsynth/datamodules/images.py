@@ -65,6 +65,12 @@ def read_size(path: Path, *, posed: bool = True) -> tuple[int, int]:
         return picture.size if turn >= 5 else picture.size[::-1]
 
 
+def require_mode(path: Path, convert: bool) -> None:
+    """Raise UserError when `read_image` would refuse the colours of a picture; its head tells."""
+    with _opened(path) as picture:
+        _check_mode(path, picture, convert)
+
+
 def require_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
     """Raise UserError when a picture of `size` is smaller than the `wanted` (height, width)."""
     if size[0] < wanted[0] or size[1] < wanted[1]:
@@ -140,14 +146,19 @@ def _orientation(path: Path, tags: Image.Exif, posed: bool) -> int:
 
 
 def _rgb(path: Path, picture: Image.Image, convert: bool) -> Image.Image:
+    _check_mode(path, picture, convert)
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _check_mode(path: Path, picture: Image.Image, convert: bool) -> None:
     # A palette, grey or RGB file may name one colour that is transparent.
     keyed = "transparency" in picture.info
-    if picture.mode in ("RGB", "L", "P", "1") and (convert or not keyed):
-        return picture.convert("RGB")
+    if picture.mode.startswith("I;16") or (picture.mode in ("RGB", "L", "P", "1") and (convert or not keyed)):
+        return
     if picture.mode in ("RGBA", "LA", "PA", "CMYK") and convert:
-        return picture.convert("RGB")
+        return
     raise UserError(
         f"{path}: has the colour mode {picture.mode}{' with transparency' if keyed else ''}, expected RGB, grey "
         "or palette; convert the file" + ("" if convert else " or set data.convert_colours: true")

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from repsynth.batches import PosedViews
 from repsynth.datamodules.base import DataModule, EvalStage, require_at_least
-from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image
+from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image, require_mode
 from repsynth.datamodules.llff_fit import check_fit
 from repsynth.datamodules.llff_scene import HOLD_OUT, LLFFScene, read_scene
 from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented, collate
@@ -109,6 +109,8 @@ class LLFF(DataModule):
         """Read all scenes, and see that each has enough views and that its cameras fit its sparse points."""
         for scene in self.scenes:
             self.views.check(len(scene.training), f"LLFF: {scene.name}: {len(scene.training)} training views")
+            for file in scene.files:
+                require_mode(file, self.pictures.convert)
             check_fit(scene)
             if scene.distortion:
                 rank_zero_warn(
