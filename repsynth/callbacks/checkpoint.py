@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from repsynth.callbacks.determinism import samples_seen
+from repsynth.callbacks.progress import mark_validation_pending, reopen_epoch, validation_follows
 from repsynth.callbacks.ranks import largest
 from repsynth.checkpoints import State, newest_good, use_durable_files
 from repsynth.errors import UserError
@@ -112,6 +113,10 @@ class Checkpoint(ModelCheckpoint):
         name = "best" if self.save_top_k == 1 else f"best-{self._samples:012d}"
         return str(Path(str(self.dirpath)) / f"{name}{self.FILE_EXTENSION}")
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best files, wherever the run directory is now."""
+        super().load_state_dict(_in_folder(state_dict, str(self.dirpath)))
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks and listen to signals, in place of Lightning's handlers."""
         self._saved = self._samples = samples_seen(trainer)
@@ -170,14 +175,14 @@ class Checkpoint(ModelCheckpoint):
     ) -> None:
         """Mark a validation that is still to be done, so that a resumed run begins with it."""
         if self._validation_pending:
-            _mark_validation_pending(checkpoint["loops"]["fit_loop"], trainer.validating)
+            mark_validation_pending(checkpoint["loops"]["fit_loop"], trainer.validating)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let a run that ended inside an epoch go on there."""
         if trainer.state.fn == TrainerFn.FITTING:
-            _reopen_epoch(checkpoint["loops"]["fit_loop"], by_steps=trainer.max_steps != -1)
+            reopen_epoch(checkpoint["loops"]["fit_loop"], by_steps=trainer.max_steps != -1)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -194,7 +199,7 @@ class Checkpoint(ModelCheckpoint):
         self._handlers = {}
 
     def _save_after_batch(self, trainer: pl.Trainer) -> None:
-        validation_pending = _validation_follows(trainer)
+        validation_pending = validation_follows(trainer)
         if not validation_pending and trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             # Resumed from the last batch of an epoch, Lightning would leave out the hooks of the epoch's end.
             self._due_at_epoch_end = True
@@ -253,40 +258,21 @@ def resume_path(root: str | Path) -> Path | None:
     return newest_good(folder(root))
 
 
-def _validation_follows(trainer: pl.Trainer) -> bool:
-    """Whether Lightning will validate right after the batch that ends now."""
-    loop = trainer.fit_loop
-    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+def _in_folder(state: State, here: str) -> State:
+    """The state of a run directory that was moved, or is named by another path, with its files as they are now.
 
-
-def _mark_validation_pending(fit_loop: State, under_way: bool) -> None:
-    """Rewrite the progress of a checkpoint to "batch done, first validation batch started".
-
-    That is how Lightning's loops recognise an unfinished validation, and then do the whole of it again.
+    Lightning would forget the best figure, and replace the best file by the next one whatever its figure.
     """
-    training = fit_loop["epoch_loop.batch_progress"]
-    validation = fit_loop["epoch_loop.val_loop.batch_progress"]
-    done = validation["total"]["completed"] - (validation["current"]["completed"] if under_way else 0)
-    for scope, completed in (("total", done), ("current", 0)):
-        training[scope]["completed"] = training[scope]["processed"]
-        validation[scope] |= {"ready": completed + 1, "started": completed + 1}
-        validation[scope] |= {"processed": completed, "completed": completed}
-    validation["is_last_batch"] = False
-
-
-def _reopen_epoch(fit_loop: State, by_steps: bool) -> None:
-    """Take the end of the last epoch out of the progress of a run that was over.
-
-    Lightning counts an epoch that `max_steps`, `max_time` or an early stop cut short as a whole one, and the
-    rest of its samples would never be seen. A run limited by steps it always resumes as if inside an epoch: after
-    the end of one it would count the next without training on it.
-    """
-    epochs = fit_loop["epoch_progress"]
-    over = epochs["current"]["completed"] == epochs["current"]["started"] > 0
-    if over and (by_steps or not fit_loop["epoch_loop.batch_progress"]["is_last_batch"]):
-        for scope in ("total", "current"):
-            epochs[scope]["processed"] -= 1
-            epochs[scope]["completed"] -= 1
+    names = {path: Path(here) / Path(path).name for path in state["best_k_models"]}
+    if not names or not all(path.is_file() for path in names.values()):
+        return state
+    changed = {
+        key: str(names[state[key]])
+        for key in ("best_model_path", "kth_best_model_path")
+        if state[key] in names
+    }
+    best = {str(names[path]): score for path, score in state["best_k_models"].items()}
+    return state | changed | {"dirpath": here, "best_k_models": best}
 
 
 def _requeue(trainer: pl.Trainer, number: int) -> None:

@@ -22,7 +22,8 @@ class NonFiniteGuard(pl.Callback):
     """Checks each loss before its backward pass and the gradients before each optimiser step.
 
     At the first bad value all ranks save `checkpoints/last_good.ckpt` with the weights before the bad
-    update, from which the run can be resumed, and stop with one sentence. Under the fp16 gradient scaler
+    update, from which the run can be resumed (with the optimiser's learning rate, whatever the configuration
+    says then), and stop with one sentence. Under the fp16 gradient scaler
     gradients are left alone: it skips such steps by itself.
     """
 
@@ -77,7 +78,7 @@ class NonFiniteGuard(pl.Callback):
         raise NonFiniteError(
             f"{what} after {samples_seen(trainer)} samples ({where or 'no logged term is to blame'}; "
             f"batch of samples {ids or 'without ids'}): the state before this step is in {path}; look at "
-            "these samples or lower the learning rate, then resume from it"
+            "these samples, or start another run from its weights (--init_from) with a lower learning rate"
         )
 
 

@@ -184,7 +184,7 @@ def test_options_come_from_the_bases_that_get_the_rest() -> None:
         (float | None, "a number or null"),
         (Literal["a", "b"], "'a' or 'b'"),
         (list[int], "a list of (a whole number)"),
-        (tuple[int, float], "a list of (a whole number, a number)"),
+        (tuple[int, float], "[a whole number, a number]"),
         (dict[str, bool], "a mapping from a text to true or false"),
         (Path, "a Path"),
     ],
