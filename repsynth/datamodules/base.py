@@ -135,6 +135,8 @@ class DataModule(LightningDataModule):
         )
         sampler = TrainBatchSampler(length(dataset), self.batch_size, self.seed, self._rank, self._world)
         sampler.epoch, sampler.start_batch = self._position(len(sampler))
+        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            sampler.repeat_first_epoch()
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -54,6 +54,11 @@ class TrainBatchSampler:
         self.world = world
         self.epoch = start_epoch
         self.start_batch = start_batch
+        self.repeats = False
+
+    def repeat_first_epoch(self) -> None:
+        """Give the batches of epoch 0 in every epoch, for `trainer.overfit_batches`."""
+        self.repeats, self.epoch = True, 0
 
     @property
     def sampler(self) -> Self:
@@ -63,7 +68,7 @@ class TrainBatchSampler:
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of another epoch; the present one keeps its starting batch."""
         if epoch != self.epoch:
-            self.epoch = epoch
+            self.epoch = 0 if self.repeats else epoch
             self.start_batch = 0
 
     def __len__(self) -> int:

@@ -84,13 +84,10 @@ def test_several_best(tmp_path: Path) -> None:
     assert names == ["best-000000000080.ckpt", "best-000000000100.ckpt"]
 
 
-@pytest.mark.parametrize("name", ["moved", "here/../here"])
-def test_the_best_stays_the_best_in_a_moved_run(tmp_path: Path, name: str) -> None:
+def test_the_best_stays_the_best_in_a_moved_run(tmp_path: Path) -> None:
     """Figures 1, 3, then 2: the third must not replace the second because the directory has another name."""
     fit(tmp_path / "here", Checkpoint(monitor="val/score"), Scores, max_epochs=2)
-    if name == "moved":
-        (tmp_path / "here").rename(tmp_path / "moved")
-    root = tmp_path / name
+    root = (tmp_path / "here").rename(tmp_path / "moved")
     trainer, module, data = build(root, Scores, max_epochs=3)
     trainer.callbacks[-1] = Checkpoint(monitor="val/score")
     trainer.fit(module, datamodule=data, ckpt_path=resume_path(root))

@@ -137,6 +137,10 @@ def test_limited_epochs_end_where_the_trainer_ends_them(tmp_path: Path) -> None:
     assert rest == whole[3:]
 
 
+def test_overfitting_sees_the_same_batches_again(whole: list[Any]) -> None:
+    assert fit(NumbersData(batch_size=2, seed=3), overfit_batches=2).seen == 3 * whole[:2]
+
+
 def test_reloaded_loaders_continue_with_the_next_epoch(whole: list[Any]) -> None:
     assert fit(NumbersData(batch_size=2, seed=3), reload_dataloaders_every_n_epochs=1).seen == whole
 
