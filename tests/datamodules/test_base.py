@@ -165,6 +165,7 @@ def trainer_of(world: int, rank: int = 0, *, distributed_sampler: bool = False) 
         world_size=world,
         global_rank=rank,
         limit_train_batches=1.0,
+        overfit_batches=0.0,
         state=SimpleNamespace(fn=TrainerFn.FITTING),
         fit_loop=SimpleNamespace(
             epoch_progress=progress, epoch_loop=SimpleNamespace(batch_progress=progress)
