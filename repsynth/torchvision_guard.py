@@ -5,7 +5,7 @@ The registry holds no CPU build of torchvision. The extension of the CUDA build 
 torchvision (lightning, torchmetrics, timm). Declaring the schemas of the two operators that torchvision decorates in
 Python is enough for transforms and models; calling the operators themselves still fails, and we never do.
 
-The declaration costs an import of torch, so it waits for the first import of torchvision: `repsynth list` needs neither.
+The declaration costs an import of torch, so it waits for that of torchvision: `repsynth list` needs neither.
 """
 
 import importlib.machinery
