@@ -97,7 +97,7 @@ class StereoLayersGenerator(nn.Module):
         mask_behind: bool = True,
         sort_layers: bool = True,
         initial_depth: InitialDepth = "middle",
-        rendering: RenderingOptions | None = None,
+        rendering: RenderingOptions = RenderingOptions(),
     ) -> None:
         super().__init__()
         require_at_least(1, layers=layers, geometry_width=geometry_width, coloring_width=coloring_width)
@@ -114,7 +114,7 @@ class StereoLayersGenerator(nn.Module):
         self.layers, self.depth_scheme, self.texturing = layers, depth, texturing
         self.grid: MeshGrid = grid
         self.mask_behind, self.sort_layers = mask_behind, sort_layers
-        self.rendering = rendering or RenderingOptions()
+        self.rendering = rendering
         require_at_least(1, **{"rendering.fragments": self.rendering.fragments})
         self._rasterizer = select_rasterizer(self.rendering.back_end)
         self.register_buffer("plane_depths", plane_depths(planes, near, far), persistent=False)

@@ -27,7 +27,7 @@ from repsynth.modules.stereolayers.generator import (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class LossWeights:
     """Weights of the loss terms (paper section 3.4)."""
 
@@ -102,8 +102,8 @@ class StereoLayers(pl.LightningModule):
         mask_behind: bool = True,
         sort_layers: bool = True,
         initial_depth: InitialDepth = "middle",
-        rendering: RenderingOptions | None = None,
-        loss_weights: LossWeights | None = None,
+        rendering: RenderingOptions = RenderingOptions(),  # noqa: B008  frozen
+        loss_weights: LossWeights = LossWeights(),
         perceptual: str = "auto",
         perceptual_levels: Literal[1, 2, 3, 4, 5] = 5,
         learning_rate: float = 3e-4,
@@ -135,7 +135,7 @@ class StereoLayers(pl.LightningModule):
             initial_depth=initial_depth,
             rendering=rendering,
         )
-        self.loss_weights = asdict(loss_weights or LossWeights())
+        self.loss_weights = asdict(loss_weights)
         self.perceptual = PerceptualLoss(weights=perceptual, levels=perceptual_levels)
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.path_frames, self.path_reach = path_frames, path_reach
