@@ -109,9 +109,6 @@ def _run_training(options: argparse.Namespace, rest: list[str]) -> int:
             f"repsynth {options.verb} needs --config experiments/METHOD/DATA.yaml (see `repsynth list`)"
         )
     configuration = merge(rest)
-    # Read when torch loads. Threads that spin while they wait take the cores from loader processes: with one other
-    # busy process on two cores a training step took ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from repsynth.cli.training import Request, run
 
     run(

@@ -14,6 +14,7 @@ from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
 from repsynth.cli.quiet import drop_advertising, quiet_lightning, speak_plainly
 from repsynth.cli.saved_config import SavedConfig
+from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.wording import one_line
 from repsynth.errors import UserError
 
@@ -68,6 +69,7 @@ def run(request: Request) -> None:
         print(command.dump())
         dry_run.show(request.verb, model, data, lambda changes: _trainer({**settings, **changes}))
         return
+    leave_cores_to_loaders(trainer, data)
     _announce(request.verb, root, trainer, start)
     try:
         getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)

@@ -72,7 +72,7 @@ def missing_back_end(name: BackEnd) -> str | None:
     if name == "torch" or find_spec(name) is not None:
         return None
     return (
-        f"the rasteriser {name} is not installed: choose rasterizer: torch, which is built in, or "
+        f"the rasteriser {name} is not installed: choose the back end torch, which is built in, or "
         f"{_HOW_TO_INSTALL[name]}."
     )
 
@@ -84,9 +84,9 @@ def select_rasterizer(name: BackEnd = "torch") -> Rasterizer:
         UserError: when the name is unknown or the package is not installed.
     """
     if name not in get_args(BackEnd):
-        raise UserError(f"rasterizer: {name!r} is unknown; expected one of {', '.join(get_args(BackEnd))}.")
+        raise UserError(f"the rasteriser back end {name!r} is unknown; expected one of {', '.join(get_args(BackEnd))}.")
     missing = missing_back_end(name)
     if missing:
-        raise UserError(f"rasterizer: {missing}")
+        raise UserError(missing)
     module = importlib.import_module(f"repsynth.geometry.rasterizers.{name}_backend")
     return cast(Rasterizer, module.rasterize)

@@ -46,7 +46,7 @@ def rasterize(
     if vertices.device.type != "cuda":
         raise UserError(
             f"rasterizer: nvdiffrast draws on CUDA devices only, the vertices are on {vertices.device}: "
-            "choose rasterizer: torch, or an accelerator with CUDA."
+            "choose the back end torch, or an accelerator with CUDA."
         )
     with torch.no_grad():
         clip = clip_positions(vertices, interpolation == "perspective", far)

@@ -25,6 +25,7 @@ from repsynth.modules.stereolayers.generator import (
     StereoLayersGenerator,
     require_at_least,
 )
+from repsynth.modules.stereolayers.schedule import learning_rate_factor
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class StereoLayers(pl.LightningModule):
         perceptual_levels: how many of the five feature levels are compared.
         learning_rate: of Adam; the paper does not state it, this is the shared code base's.
         learning_rate_decay: factor per thousand samples; 0.9985 is the code base's 0.999994 per step of four samples.
+        learning_rate_anneal: [begin, end] in samples of a linear fall to a hundredth, for short runs.
         path_frames: number of frames of a predicted camera path.
         path_reach: how far a predicted camera path leaves the stereo pair's middle, in baselines.
 
@@ -108,6 +110,7 @@ class StereoLayers(pl.LightningModule):
         perceptual_levels: Literal[1, 2, 3, 4, 5] = 5,
         learning_rate: float = 3e-4,
         learning_rate_decay: float = 0.9985,
+        learning_rate_anneal: tuple[int, int] | None = None,
         path_frames: int = 60,
         path_reach: float = 1.5,
     ) -> None:
@@ -137,7 +140,12 @@ class StereoLayers(pl.LightningModule):
         )
         self.loss_weights = asdict(loss_weights)
         self.perceptual = PerceptualLoss(weights=perceptual, levels=perceptual_levels)
+        if learning_rate_anneal and not 0 <= learning_rate_anneal[0] < learning_rate_anneal[1]:
+            raise UserError(
+                f"model.learning_rate_anneal is {list(learning_rate_anneal)}; expected [begin, end] in samples, rising."
+            )
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
+        self.learning_rate_anneal = learning_rate_anneal
         self.path_frames, self.path_reach = path_frames, path_reach
 
     def check(self, datamodule: HasImageSize) -> None:
@@ -215,11 +223,14 @@ class StereoLayers(pl.LightningModule):
         return self.generator.render(layers, cameras, novel["images"].shape[-2:])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with an exponential decay that counts samples."""
+        """Adam; the learning rate follows the samples, not the steps."""
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=self.learning_rate)
         samples = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches  # type: ignore[attr-defined]
-        scheduler = torch.optim.lr_scheduler.ExponentialLR(
-            optimizer, self.learning_rate_decay ** (samples / 1000)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(
+                step * samples, self.learning_rate_decay, self.learning_rate_anneal
+            ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
