@@ -38,7 +38,7 @@ def camera(x: float = 0.0, z: float = 0.0) -> Cameras:
         ({"rendering": RenderingOptions(fragments=0)}, r"model\.rendering\.fragments is 0"),
         (
             {"rendering": RenderingOptions(back_end="gl")},
-            r"rasterizer: 'gl' is unknown; expected one of torch",
+            r"the rasteriser back end 'gl' is unknown; expected one of torch",
         ),
     ],
 )
