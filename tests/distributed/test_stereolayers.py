@@ -6,12 +6,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+from modules.stereolayers.tiny import tiny_stereolayers
 
 from repsynth.callbacks.checkpoint import Checkpoint
 from repsynth.callbacks.ema import EMA
 from repsynth.callbacks.evaluation import Evaluation
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
-from repsynth.modules.stereolayers.module import StereoLayers
 
 from .harness import differences, final_state, make_trainer, run_ranks, start, start_and_kill
 
@@ -38,17 +38,7 @@ def build(devices: int, workers: int, root: Path, extra: tuple[pl.Callback, ...]
         *extra,
         Checkpoint(monitor="val/psnr", every_samples=4),
     ]
-    module = StereoLayers(
-        layers=2,
-        planes=4,
-        near=1.5,
-        far=15.0,
-        geometry_width=2,
-        geometry_levels=0,
-        coloring_width=2,
-        perceptual="random",
-        perceptual_levels=1,
-    )
+    module = tiny_stereolayers()
     data = SyntheticScenes(
         image_size=(32, 32),
         train_scenes=8,

@@ -5,11 +5,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+from modules.stereolayers.tiny import tiny_stereolayers
 from torch import Tensor
 
 from distributed.harness import make_trainer, run_ranks
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
-from repsynth.modules.stereolayers.module import StereoLayers
 
 
 class Recorder(pl.Callback):
@@ -32,17 +32,7 @@ class Recorder(pl.Callback):
 
 def train(root: Path, steps: int, **trainer: object) -> Recorder:
     pl.seed_everything(1, verbose=False)
-    module = StereoLayers(
-        layers=2,
-        planes=4,
-        near=1.5,
-        far=15.0,
-        geometry_width=4,
-        geometry_levels=0,
-        coloring_width=4,
-        perceptual="random",
-        perceptual_levels=2,
-    )
+    module = tiny_stereolayers(perceptual_levels=2)
     data = SyntheticScenes(image_size=(32, 32), train_scenes=4 * steps, eval_scenes=1, batch_size=4, seed=5)
     recorder = Recorder()
     make_trainer(

@@ -84,7 +84,9 @@ def select_rasterizer(name: BackEnd = "torch") -> Rasterizer:
         UserError: when the name is unknown or the package is not installed.
     """
     if name not in get_args(BackEnd):
-        raise UserError(f"the rasteriser back end {name!r} is unknown; expected one of {', '.join(get_args(BackEnd))}.")
+        raise UserError(
+            f"the rasteriser back end {name!r} is unknown; expected one of {', '.join(get_args(BackEnd))}."
+        )
     missing = missing_back_end(name)
     if missing:
         raise UserError(missing)

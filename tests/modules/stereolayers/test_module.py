@@ -10,23 +10,9 @@ from repsynth.geometry.cameras import Cameras
 from repsynth.modules.stereolayers.generator import RELEASED, Layers, RenderingOptions, StereoLayersGenerator
 from repsynth.modules.stereolayers.module import LossWeights, StereoLayers
 
+from .tiny import tiny_stereolayers
+
 SIDE = 32
-
-
-def small(**options: object) -> StereoLayers:
-    torch.manual_seed(0)
-    settings = {
-        "layers": 2,
-        "planes": 4,
-        "near": 1.5,
-        "far": 15.0,
-        "geometry_width": 4,
-        "geometry_levels": 0,
-        "coloring_width": 4,
-        "perceptual": "random",
-        "perceptual_levels": 1,
-    }
-    return StereoLayers(**(settings | options))
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +43,9 @@ def total(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
 
 def test_gradient_of_a_batch_is_the_mean_over_its_items(batch: PosedViews) -> None:
     """What ranks average under DDP: no term may depend on the batch size."""
-    joined = small()
+    joined = tiny_stereolayers()
     total(joined, batch).backward()
-    apart = [copy.deepcopy(small()) for _ in range(3)]
+    apart = [copy.deepcopy(tiny_stereolayers()) for _ in range(3)]
     for index, module in enumerate(apart):
         total(module, one(batch, index)).backward()
     for name, parameter in joined.named_parameters():
@@ -68,7 +54,7 @@ def test_gradient_of_a_batch_is_the_mean_over_its_items(batch: PosedViews) -> No
 
 
 def test_every_parameter_learns(batch: PosedViews) -> None:
-    module = small()
+    module = tiny_stereolayers()
     total(module, batch).backward()
     still = [name for name, parameter in module.named_parameters() if parameter.grad is None]
     assert still == []
@@ -77,12 +63,12 @@ def test_every_parameter_learns(batch: PosedViews) -> None:
 
 def test_paper_weights_are_the_defaults() -> None:
     assert vars(LossWeights()) == {"l1": 1.0, "perceptual": 10.0, "tv": 5.0, "order": 2.0}
-    assert set(small().loss_weights) == {"l1", "perceptual", "tv", "order"}
+    assert set(tiny_stereolayers().loss_weights) == {"l1", "perceptual", "tv", "order"}
 
 
 def test_validation_pairs_every_novel_view(batch: PosedViews) -> None:
     with torch.no_grad():
-        output = small().validation_step(batch, 0)
+        output = tiny_stereolayers().validation_step(batch, 0)
     assert output["predicted"].shape == output["expected"].shape == (6, 3, SIDE, SIDE)
     assert output["ids"] == [f"{name}/{view}" for name in batch["ids"] for view in range(2)]
     torch.testing.assert_close(output["expected"][1], batch["novel"]["images"][0, 1])
@@ -92,7 +78,7 @@ def test_validation_pairs_every_novel_view(batch: PosedViews) -> None:
 
 
 def test_views_of_a_scene_are_rendered_scene_by_scene(batch: PosedViews) -> None:
-    module = small().eval()
+    module = tiny_stereolayers().eval()
     with torch.no_grad():
         layers = module.build(batch)
         both = module.render(layers, batch["novel"]).features
@@ -104,7 +90,7 @@ def test_views_of_a_scene_are_rendered_scene_by_scene(batch: PosedViews) -> None
 
 def test_opaque_reference_layers_reproduce_the_reference_view(batch: PosedViews) -> None:
     """With vertices on pixel centres, rendering into the reference camera returns the texture."""
-    generator = small(grid="centre").generator
+    generator = tiny_stereolayers(grid="centre").generator
     camera = Cameras(batch["source"]["extrinsics"][:, 0], batch["source"]["intrinsics"][:, 0])
     with torch.no_grad():
         built = generator(*(batch["source"]["images"] * 2 - 1).unbind(1), camera, camera)
@@ -115,7 +101,7 @@ def test_opaque_reference_layers_reproduce_the_reference_view(batch: PosedViews)
 
 
 def test_prediction_sways_and_returns_to_its_start(batch: PosedViews) -> None:
-    module = small(path_frames=4, path_reach=0.5).eval()
+    module = tiny_stereolayers(path_frames=4, path_reach=0.5).eval()
     with torch.no_grad():
         frames = module.predict_step(batch, 0)["frames"]
     assert frames.shape == (3, 4, 3, SIDE, SIDE)
@@ -126,7 +112,7 @@ def test_prediction_sways_and_returns_to_its_start(batch: PosedViews) -> None:
 
 
 def test_geometry_stays_in_float32_and_bf16_stays_close(batch: PosedViews) -> None:
-    module = small().eval()
+    module = tiny_stereolayers().eval()
     with torch.no_grad():
         full = module.validation_step(batch, 0)
         with torch.autocast("cpu", torch.bfloat16):
@@ -142,7 +128,7 @@ def test_geometry_stays_in_float32_and_bf16_stays_close(batch: PosedViews) -> No
 )
 def test_impossible_image_sizes_are_refused_before_training(size: tuple[int, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        small().check(SyntheticScenes(image_size=size))
+        tiny_stereolayers().check(SyntheticScenes(image_size=size))
 
 
 def test_large_images_are_seen_at_256_unless_their_sides_are_multiples_of_128() -> None:
@@ -186,7 +172,10 @@ def test_the_default_is_the_papers_method() -> None:
 def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
     batch: PosedViews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, logged = small(loss_weights=LossWeights(l1=2.0, perceptual=0.5, tv=3.0, order=7.0)), {}
+    module, logged = (
+        tiny_stereolayers(loss_weights=LossWeights(l1=2.0, perceptual=0.5, tv=3.0, order=7.0)),
+        {},
+    )
     monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
     loss = module.training_step(batch, 0)
     terms = {name: float(logged[f"train/{name}"]) for name in ("l1", "perceptual_random", "tv", "order")}
@@ -207,4 +196,4 @@ def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
 )
 def test_impossible_options_of_training_are_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        small(**options)
+        tiny_stereolayers(**options)
