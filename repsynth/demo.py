@@ -47,11 +47,11 @@ def _free_folder() -> Path:
 def _say_where(root: Path) -> None:
     for title, pattern in (
         ("figures per image", "evaluation/test.csv"),
-        ("input / prediction / truth / error / depth", "media/*.png"),
+        ("input / prediction / truth / error / depth", "media/test_*.png"),
         ("camera path", "predictions/*.mp4"),
-        ("checkpoints", "checkpoints/*.ckpt"),
+        ("best checkpoint", "checkpoints/best.ckpt"),
     ):
-        for path in sorted(root.glob(pattern))[-2:]:
+        for path in sorted(root.glob(pattern)):
             print(f"{title:>44}: {path}")
 
 
