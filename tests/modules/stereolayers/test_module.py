@@ -1,5 +1,6 @@
 import copy
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -176,6 +177,7 @@ def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
         tiny_stereolayers(loss_weights=LossWeights(l1=2.0, perceptual=0.5, tv=3.0, order=7.0)),
         {},
     )
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False, log_every_n_steps=1)
     monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
     loss = module.training_step(batch, 0)
     terms = {name: float(logged[f"train/{name}"]) for name in ("l1", "perceptual_random", "tv", "order")}
