@@ -10,7 +10,7 @@ def leave_cores_to_loaders(trainer: Trainer, data: LightningDataModule) -> None:
     """Give a CPU run the cores that its other ranks and its loader processes leave.
 
     Threads that outnumber the free cores wait for each other while they spin: with one busy loader process on two
-    cores, two threads took ten times as long for a training step as one. `OMP_NUM_THREADS` overrules.
+    cores, two threads took six times as long for a training step as one. `OMP_NUM_THREADS` overrules.
     """
     if trainer.strategy.root_device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
