@@ -10,9 +10,10 @@ from repsynth.callbacks.nonfinite import NonFiniteError, NonFiniteGuard
 from repsynth.checkpoints import seen
 
 
-def fit(root: Path, module: pl.LightningModule, **options: Any) -> None:  # noqa: ANN401
+def fit(root: Path, module: pl.LightningModule, **options: Any) -> pl.Trainer:  # noqa: ANN401
     trainer, _, data = build(root, extra=(NonFiniteGuard(),), **options)
     trainer.fit(module, datamodule=data)
+    return trainer
 
 
 def test_names_term_progress_and_samples(tmp_path: Path) -> None:
@@ -66,4 +67,4 @@ def test_names_the_parameter_of_a_bad_gradient(tmp_path: Path, method: type[Toy]
 def test_large_finite_gradients_pass(tmp_path: Path) -> None:
     module = Toy()
     module.network[3].weight.register_hook(lambda gradient: torch.full_like(gradient, 3e38))
-    fit(tmp_path, module, max_steps=2)
+    assert fit(tmp_path, module, max_steps=2).global_step == 2

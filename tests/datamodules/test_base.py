@@ -215,7 +215,9 @@ def test_impossible_options_get_one_sentence(make: Callable[[], object], sentenc
 
 
 def test_one_process_may_have_any_sampler_option() -> None:
-    with_trainer(NumbersData(), trainer_of(1, distributed_sampler=True)).setup("fit")
+    data = with_trainer(NumbersData(), trainer_of(1, distributed_sampler=True))
+    data.setup("fit")
+    assert len(data.val_dataloader()) == len(data.eval_dataset("val"))
 
 
 def test_seed_comes_from_seed_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -438,6 +438,8 @@ def test_a_picture_that_cannot_be_decoded_is_named(capture: Path) -> None:
 
 def test_without_sparse_points_there_is_nothing_to_compare(capture: Path) -> None:
     change_rows(turn_cameras)(capture)
+    with pytest.raises(UserError):
+        llff(capture).check()
     shutil.rmtree(capture / "sparse")
     llff(capture).check()
 
