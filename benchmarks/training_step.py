@@ -27,6 +27,7 @@ from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.geometry.layers import layer_vertices
 from repsynth.geometry.planes import plane_sweep
+from repsynth.modules.novel_views import source_camera
 from repsynth.modules.stereolayers.depth import layered_depth
 from repsynth.modules.stereolayers.module import StereoLayers
 
@@ -136,7 +137,7 @@ def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], ob
     """The forward pass cut in pieces, each on the inputs that it has in the whole; and the whole."""
     generator = module.generator
     images = batch["source"]["images"] * 2 - 1
-    reference, side = module.source_camera(batch, 0), module.source_camera(batch, 1)
+    reference, side = source_camera(batch, 0), source_camera(batch, 1)
     size = images.shape[-2:]
 
     def sweep() -> torch.Tensor:
@@ -150,7 +151,7 @@ def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], ob
     depth = layered_depth(logits, generator.depth_scheme, generator.layers, generator.plane_depths)
     views = torch.rand(1, 3 * generator.layers + 3, *size, device=DEVICE)
     layers = module.build(batch)
-    view = module.render(layers, batch["novel"])
+    view = module.render_views(layers, batch["novel"])
     expected = batch["novel"]["images"].flatten(0, 1)
 
     def whole() -> None:
@@ -162,7 +163,7 @@ def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], ob
         "geometry network": lambda: generator.geometry_network(volume),
         "vertices": lambda: layer_vertices(depth, reference, generator.grid),
         "colouring network": lambda: generator.coloring_network(views),
-        "rendering": lambda: module.render(layers, batch["novel"]),
+        "rendering": lambda: module.render_views(layers, batch["novel"]),
         "losses": lambda: module.loss_terms(layers, view, expected),
         "forward, all": lambda: _loss(module, batch),
         "forward and backward, all": whole,
@@ -171,7 +172,7 @@ def stages(module: StereoLayers, batch: PosedViews) -> dict[str, Callable[[], ob
 
 def _loss(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
     layers = module.build(batch)
-    rendering = module.render(layers, batch["novel"])
+    rendering = module.render_views(layers, batch["novel"])
     return module.weighted(module.loss_terms(layers, rendering, batch["novel"]["images"].flatten(0, 1)))
 
 

@@ -13,3 +13,10 @@ class UserError(ValueError):
         if sentence.startswith("Caught UserError"):
             sentence = sentence.rpartition("UserError: ")[2].strip()
         super().__init__(sentence)
+
+
+def require_at_least(section: str, least: int, **options: int) -> None:
+    """Raise UserError naming the first option of a section (`model`, `data`) below `least`."""
+    for name, value in options.items():
+        if value < least:
+            raise UserError(f"{section}.{name} is {value}; expected at least {least}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from repsynth.datamodules.samplers import EvalBatchSampler, TrainBatchSampler
-from repsynth.errors import UserError
+from repsynth.errors import UserError, require_at_least
 
 EvalStage = Literal["val", "test"]
 
@@ -48,9 +48,9 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         require_at_least(
-            1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch_factor=prefetch_factor
+            "data", 1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch_factor=prefetch_factor
         )
-        require_at_least(0, num_workers=num_workers, seed=seed or 0)
+        require_at_least("data", 0, num_workers=num_workers, seed=seed or 0)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -239,13 +239,6 @@ def length(dataset: Dataset[Any]) -> int:
     """The number of examples; torch's `Dataset` does not declare it."""
     assert isinstance(dataset, Sized)
     return len(dataset)
-
-
-def require_at_least(lowest: int, **options: int) -> None:
-    """Raise UserError naming the first data option below `lowest`."""
-    for name, value in options.items():
-        if value < lowest:
-            raise UserError(f"data.{name} is {value}; it must be at least {lowest}")
 
 
 def _batches_per_epoch(batches: int, limit: float) -> int:

@@ -10,14 +10,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import Dataset
 
 from repsynth.batches import PosedViews
-from repsynth.datamodules.base import DataModule, EvalStage, require_at_least
+from repsynth.datamodules.base import DataModule, EvalStage
 from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image, require_mode
 from repsynth.datamodules.llff_fit import check_fit
 from repsynth.datamodules.llff_scene import HOLD_OUT, LLFFScene, read_scene
 from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented, collate
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.views import Choice, Mode, ViewSampling, camera_centres
-from repsynth.errors import UserError
+from repsynth.errors import UserError, require_at_least
 
 _LAYOUT = "<scene>/{poses_bounds.npy, images_8/*.png}, or such a scene itself"
 
@@ -77,8 +77,8 @@ class LLFF(DataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed, persistent_workers, prefetch_factor)
         height, width = image_size
-        require_at_least(8, image_size=min(height, width))
-        require_at_least(1, samples_per_scene=samples_per_scene)
+        require_at_least("data", 8, image_size=min(height, width))
+        require_at_least("data", 1, samples_per_scene=samples_per_scene)
         if near_depth <= 0:
             raise UserError(f"data.near_depth is {near_depth}; expected a depth above 0")
         self.root = Path(root)

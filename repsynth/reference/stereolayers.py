@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
+from repsynth.nn.coloring_network import ColoringNetwork
 from repsynth.reference.state import Renames, load_renamed
 
 _GEOMETRY: Renames = (

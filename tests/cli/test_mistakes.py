@@ -95,7 +95,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "value refused by the data": (
         [*FIT, "--data.batch_size=0"],
-        "error: data.batch_size is 0; it must be at least 1",
+        "error: data.batch_size is 0; expected at least 1",
     ),
     "value refused by a callback": (
         [

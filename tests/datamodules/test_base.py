@@ -190,10 +190,10 @@ def test_ranks_share_training_batches_and_evaluation() -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: NumbersData(batch_size=0), "data.batch_size is 0; it must be at least 1"),
-        (lambda: NumbersData(eval_batch_size=-1), "data.eval_batch_size is -1; it must be at least 1"),
-        (lambda: NumbersData(num_workers=-1), "data.num_workers is -1; it must be at least 0"),
-        (lambda: NumbersData(seed=-4), "data.seed is -4; it must be at least 0"),
+        (lambda: NumbersData(batch_size=0), "data.batch_size is 0; expected at least 1"),
+        (lambda: NumbersData(eval_batch_size=-1), "data.eval_batch_size is -1; expected at least 1"),
+        (lambda: NumbersData(num_workers=-1), "data.num_workers is -1; expected at least 0"),
+        (lambda: NumbersData(seed=-4), "data.seed is -4; expected at least 0"),
         (
             lambda: with_trainer(NumbersData(batch_size=3), trainer_of(2)).setup("fit"),
             "data.batch_size is 3, the size over all 2 ranks, and cannot be divided by them; use",

@@ -459,5 +459,5 @@ def test_distortion_is_told(capture: Path) -> None:
 def test_impossible_options_get_one_sentence(capture: Path) -> None:
     with pytest.raises(UserError, match=r"data.near_depth is 0; expected a depth above 0"):
         llff(capture, near_depth=0)
-    with pytest.raises(UserError, match=r"data.samples_per_scene is 0; it must be at least 1"):
+    with pytest.raises(UserError, match=r"data.samples_per_scene is 0; expected at least 1"):
         llff(capture, samples_per_scene=0)

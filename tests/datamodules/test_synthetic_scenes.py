@@ -156,8 +156,8 @@ def test_counts() -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: SyntheticScenes(image_size=(4, 64)), "data.image_size is 4; it must be at least 8"),
-        (lambda: SyntheticScenes(train_scenes=0), "data.train_scenes is 0; it must be at least 1"),
+        (lambda: SyntheticScenes(image_size=(4, 64)), "data.image_size is 4; expected at least 8"),
+        (lambda: SyntheticScenes(train_scenes=0), "data.train_scenes is 0; expected at least 1"),
         (
             lambda: SyntheticScenes(clip_frames=31),
             "data.clip_frames is 31; a path of more than 30 cameras leaves its scene",

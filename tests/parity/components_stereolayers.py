@@ -12,11 +12,11 @@ from torch import Tensor
 from repsynth.geometry.cameras import Cameras, homogeneous
 from repsynth.geometry.layers import layer_faces
 from repsynth.geometry.planes import plane_depths
-from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.depth import layered_depth
 from repsynth.modules.stereolayers.generator import RenderingOptions, StereoLayersGenerator
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import texture_layers
+from repsynth.nn.coloring_network import ColoringNetwork
 from repsynth.reference.stereolayers import load_coloring_network, load_generator, load_geometry_network
 
 from .fixtures import Check

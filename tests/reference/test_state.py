@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from repsynth.errors import UserError
-from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
+from repsynth.nn.coloring_network import ColoringNetwork
 from repsynth.reference.state import rename_keys
 from repsynth.reference.stereolayers import load_coloring_network
 

@@ -7,12 +7,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from repsynth.batches import PosedViews
-from repsynth.datamodules.base import DataModule, EvalStage, require_at_least
+from repsynth.datamodules.base import DataModule, EvalStage
 from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented, collate
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.synthetic import renderer, scenes
 from repsynth.datamodules.views import Choice, Mode, ViewSampling, camera_centres
-from repsynth.errors import UserError
+from repsynth.errors import UserError, require_at_least
 
 _STREAMS = {"train": 0x7EA1, "val": 0x7A1, "test": 0x7E57}
 """Keep the scenes of the three parts apart, and apart from the examples' own generators."""
@@ -71,8 +71,8 @@ class SyntheticScenes(DataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed, persistent_workers, prefetch_factor)
         height, width = image_size
-        require_at_least(8, image_size=min(height, width))
-        require_at_least(1, train_scenes=train_scenes, eval_scenes=eval_scenes)
+        require_at_least("data", 8, image_size=min(height, width))
+        require_at_least("data", 1, train_scenes=train_scenes, eval_scenes=eval_scenes)
         self.views = ViewSampling(mode, window, source_views, novel_views)
         if clip_frames > _LONGEST:
             raise UserError(

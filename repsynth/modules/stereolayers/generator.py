@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsynth.errors import UserError
+from repsynth.errors import UserError, require_at_least
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.grids import sample_image
 from repsynth.geometry.layers import layer_faces, layer_of_face, layer_vertices, vertex_features
 from repsynth.geometry.planes import plane_depths, plane_sweep
 from repsynth.geometry.rasterizers import BackEnd, Interpolation, select_rasterizer
 from repsynth.geometry.rendering import NEAR, RELEASED_FAR, Rendering, Visibility, render_layers
-from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.depth import DepthScheme, layered_depth, logit_channels
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import Texturing, raw_channels, texture_layers
+from repsynth.nn.coloring_network import ColoringNetwork
 
 MeshGrid = Literal["corner", "centre"]
 """Where vertices lie, see `StereoLayersGenerator`."""
@@ -100,9 +100,11 @@ class StereoLayersGenerator(nn.Module):
         rendering: RenderingOptions = RenderingOptions(),
     ) -> None:
         super().__init__()
-        require_at_least(1, layers=layers, geometry_width=geometry_width, coloring_width=coloring_width)
-        require_at_least(2, planes=planes)
-        require_at_least(0, geometry_levels=geometry_levels)
+        require_at_least(
+            "model", 1, layers=layers, geometry_width=geometry_width, coloring_width=coloring_width
+        )
+        require_at_least("model", 2, planes=planes)
+        require_at_least("model", 0, geometry_levels=geometry_levels)
         if not 0 < near < far:
             raise UserError(
                 f"model.near is {near} and model.far {far}; expected 0 < near < far, in scene units."
@@ -115,7 +117,7 @@ class StereoLayersGenerator(nn.Module):
         self.grid: MeshGrid = grid
         self.mask_behind, self.sort_layers = mask_behind, sort_layers
         self.rendering = rendering
-        require_at_least(1, **{"rendering.fragments": self.rendering.fragments})
+        require_at_least("model", 1, **{"rendering.fragments": self.rendering.fragments})
         self._rasterizer = select_rasterizer(self.rendering.back_end)
         self.register_buffer("plane_depths", plane_depths(planes, near, far), persistent=False)
         self.plane_depths: Tensor
@@ -223,10 +225,3 @@ class StereoLayersGenerator(nn.Module):
         if self.mask_behind:
             sampled = sampled * (depth > 0)[:, None]
         return sampled.unflatten(2, shape[1:]).transpose(1, 2)
-
-
-def require_at_least(least: int, **options: int) -> None:
-    """Raise UserError for the first option below `least`."""
-    for name, value in options.items():
-        if value < least:
-            raise UserError(f"model.{name} is {value}; expected at least {least}.")

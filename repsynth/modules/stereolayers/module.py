@@ -1,21 +1,19 @@
 """StereoLayers' training, evaluation and prediction (paper sections 3.4 and 4)."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, TypedDict
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
-from repsynth.batches import Paired, PosedViews, Views, paired_novel_views
-from repsynth.errors import UserError
+from repsynth.batches import PosedViews
 from repsynth.geometry.cameras import Cameras
-from repsynth.geometry.paths import sway
 from repsynth.geometry.rendering import Rendering
 from repsynth.losses.geometry import layered_depth_variation, order_hinge
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
+from repsynth.modules.novel_views import HasImageSize, NovelViewMethod, source_camera, to_unit
 from repsynth.modules.stereolayers.depth import DepthScheme
 from repsynth.modules.stereolayers.generator import (
     InitialDepth,
@@ -23,9 +21,7 @@ from repsynth.modules.stereolayers.generator import (
     MeshGrid,
     RenderingOptions,
     StereoLayersGenerator,
-    require_at_least,
 )
-from repsynth.modules.stereolayers.schedule import learning_rate_factor
 
 
 @dataclass(frozen=True)
@@ -38,21 +34,7 @@ class LossWeights:
     order: float = 2.0
 
 
-class CameraPath(TypedDict):
-    """What `predict_step` returns."""
-
-    ids: list[str]
-    frames: Tensor
-    """[B, T, 3, H, W] float32 in [0, 1]."""
-
-
-class HasImageSize(Protocol):
-    """A data module whose images all have one size."""
-
-    image_size: tuple[int, int]
-
-
-class StereoLayers(pl.LightningModule):
+class StereoLayers(NovelViewMethod[Layers]):
     """Novel views from a stereo pair through scene-adaptive semitransparent mesh layers.
 
     By default it differs from the official code where that is wrong: interpolation is perspective-correct, nothing
@@ -114,14 +96,7 @@ class StereoLayers(pl.LightningModule):
         path_frames: int = 60,
         path_reach: float = 1.5,
     ) -> None:
-        super().__init__()
-        require_at_least(1, path_frames=path_frames)
-        if learning_rate <= 0:
-            raise UserError(f"model.learning_rate is {learning_rate}; expected a number above 0.")
-        if not 0 < learning_rate_decay <= 1:
-            raise UserError(
-                f"model.learning_rate_decay is {learning_rate_decay}; expected a factor above 0 and at most 1."
-            )
+        super().__init__(learning_rate, learning_rate_decay, learning_rate_anneal, path_frames, path_reach)
         self.generator = StereoLayersGenerator(
             layers=layers,
             planes=planes,
@@ -140,13 +115,6 @@ class StereoLayers(pl.LightningModule):
         )
         self.loss_weights = asdict(loss_weights)
         self.perceptual = PerceptualLoss(weights=perceptual, levels=perceptual_levels)
-        if learning_rate_anneal and not 0 <= learning_rate_anneal[0] < learning_rate_anneal[1]:
-            raise UserError(
-                f"model.learning_rate_anneal is {list(learning_rate_anneal)}; expected [begin, end] in samples, rising."
-            )
-        self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
-        self.learning_rate_anneal = learning_rate_anneal
-        self.path_frames, self.path_reach = path_frames, path_reach
 
     def check(self, datamodule: HasImageSize) -> None:
         """Raise UserError before training when the networks cannot take the data's image size."""
@@ -155,7 +123,7 @@ class StereoLayers(pl.LightningModule):
     def training_step(self, batch: PosedViews, batch_idx: int) -> Tensor:
         """Render the novel views, compare them and regularise the geometry."""
         layers = self.build(batch)
-        rendering = self.render(layers, batch["novel"])
+        rendering = self.render_views(layers, batch["novel"])
         expected = batch["novel"]["images"].flatten(0, 1)
         terms = self.loss_terms(layers, rendering, expected)
         loss = self.weighted(terms)
@@ -172,7 +140,7 @@ class StereoLayers(pl.LightningModule):
         covered = (rendering.opacity > 0).float()
         return {
             "l1": l1(rendering.features, expected * 2 - 1, covered),
-            "perceptual": self.perceptual(_to_unit(rendering.features), expected, covered),
+            "perceptual": self.perceptual(to_unit(rendering.features), expected, covered),
             # The official code takes one root over the whole batch: ranks and batch sizes would weigh it differently.
             "tv": layered_depth_variation(layers.depth, per_item=True),
             "order": order_hinge(layers.depth),
@@ -182,63 +150,20 @@ class StereoLayers(pl.LightningModule):
         """Sum of the terms with their weights."""
         return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
-    def validation_step(self, batch: PosedViews, batch_idx: int) -> Paired:
-        """Predict the novel views."""
-        rendering = self.render(self.build(batch), batch["novel"])
-        return paired_novel_views(batch, _to_unit(rendering.features), {"depth": rendering.depth})
-
-    test_step = validation_step
-
-    def predict_step(self, batch: PosedViews, batch_idx: int) -> CameraPath:
-        """Build the layers once and render them along a path that sways through the stereo pair."""
-        layers = self.build(batch)
-        reference, side = self.source_camera(batch, 0), self.source_camera(batch, 1)
-        size = batch["source"]["images"].shape[-2:]
-        frames = [
-            _to_unit(self.generator.render(layers, camera, size).features).clamp(0, 1)
-            for camera in sway(reference, side, self.path_frames, self.path_reach)
-        ]
-        return {"ids": batch["ids"], "frames": torch.stack(frames, dim=1)}
-
     def build(self, batch: PosedViews) -> Layers:
         """Build the layers of every scene of the batch."""
         images = batch["source"]["images"] * 2 - 1
-        return self.generator(
-            images[:, 0], images[:, 1], self.source_camera(batch, 0), self.source_camera(batch, 1)
-        )
+        return self.generator(images[:, 0], images[:, 1], source_camera(batch, 0), source_camera(batch, 1))
 
-    @staticmethod
-    def source_camera(batch: PosedViews, index: int) -> Cameras:
-        """The B cameras of an input view: 0 the reference, 1 the side view."""
-        source = batch["source"]
-        return Cameras(source["extrinsics"][:, index], source["intrinsics"][:, index])
+    def render(self, scene: Layers, cameras: Cameras, size: Sequence[int]) -> Rendering:
+        """Rasterise the layers."""
+        return self.generator.render(scene, cameras, size)
 
-    def render(self, layers: Layers, novel: Views) -> Rendering:
-        """Render B scenes into their V novel cameras each: B V images, scene by scene."""
-        views = novel["images"].shape[1]
-        if views > 1:
-            layers = Layers(*(part.repeat_interleave(views, dim=0) for part in vars(layers).values()))
-        cameras = Cameras(novel["extrinsics"].flatten(0, 1), novel["intrinsics"].flatten(0, 1))
-        return self.generator.render(layers, cameras, novel["images"].shape[-2:])
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam; the learning rate follows the samples, not the steps."""
-        optimizer = torch.optim.Adam(self.generator.parameters(), lr=self.learning_rate)
-        samples = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches  # type: ignore[attr-defined]
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(
-                step * samples, self.learning_rate_decay, self.learning_rate_anneal
-            ),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def learned(self) -> Iterable[nn.Parameter]:
+        """Those of both networks."""
+        return self.generator.parameters()
 
 
 def _mean_depths(layers: Layers) -> Tensor:
     """[L]; in logs they show layers that stay together, or that the variation's weight has drawn near."""
     return layers.depth.detach().mean(dim=(0, 2, 3))
-
-
-def _to_unit(image: Tensor) -> Tensor:
-    """From [-1, 1] to [0, 1]."""
-    return (image + 1) / 2

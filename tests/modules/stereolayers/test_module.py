@@ -37,7 +37,7 @@ def one(batch: PosedViews, index: int) -> PosedViews:
 def total(module: StereoLayers, batch: PosedViews) -> torch.Tensor:
     layers = module.build(batch)
     terms = module.loss_terms(
-        layers, module.render(layers, batch["novel"]), batch["novel"]["images"].flatten(0, 1)
+        layers, module.render_views(layers, batch["novel"]), batch["novel"]["images"].flatten(0, 1)
     )
     return module.weighted(terms)
 
@@ -82,7 +82,7 @@ def test_views_of_a_scene_are_rendered_scene_by_scene(batch: PosedViews) -> None
     module = tiny_stereolayers().eval()
     with torch.no_grad():
         layers = module.build(batch)
-        both = module.render(layers, batch["novel"]).features
+        both = module.render_views(layers, batch["novel"]).features
         novel = batch["novel"]
         camera = Cameras(novel["extrinsics"][:, 1], novel["intrinsics"][:, 1])
         second = module.generator.render(layers, camera, (SIDE, SIDE)).features

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from repsynth.errors import UserError
-from repsynth.modules.stereolayers.coloring_network import ColoringNetwork
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
+from repsynth.nn.coloring_network import ColoringNetwork
 
 
 @pytest.mark.parametrize(("levels", "size"), [(0, (32, 64)), (1, (64, 64)), (2, (128, 128))])

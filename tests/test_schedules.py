@@ -1,6 +1,6 @@
 import pytest
 
-from repsynth.modules.stereolayers.schedule import ANNEALED, learning_rate_factor
+from repsynth.schedules import ANNEALED, learning_rate_factor
 
 
 def test_decay_is_per_thousand_samples() -> None:

@@ -1,0 +1,153 @@
+"""What all novel-view methods do alike: evaluate and predict what they build, step Adam over the samples seen."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Generic, Protocol, TypedDict, TypeVar
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from repsynth.batches import Paired, PosedViews, Views, paired_novel_views
+from repsynth.errors import UserError, require_at_least
+from repsynth.geometry.cameras import Cameras
+from repsynth.geometry.paths import sway
+from repsynth.geometry.rendering import Rendering
+from repsynth.schedules import learning_rate_factor
+
+Scene = TypeVar("Scene")
+
+
+class HasImageSize(Protocol):
+    """A data module whose images all have one size."""
+
+    image_size: tuple[int, int]
+
+
+class CameraPath(TypedDict):
+    """What `predict_step` returns."""
+
+    ids: list[str]
+    frames: Tensor
+    """[B, T, 3, H, W] float32 in [0, 1]."""
+
+
+class NovelViewMethod(pl.LightningModule, Generic[Scene]):
+    """A method that builds a scene from posed views once and renders it from any camera.
+
+    A subclass gives `build`, `render` and `training_step`. A scene is a dataclass of tensors whose first dimension
+    is the batch.
+
+    Args:
+        learning_rate: of Adam.
+        learning_rate_decay: factor per thousand samples.
+        learning_rate_anneal: [begin, end] in samples of a linear fall to a hundredth, for short runs.
+        path_frames: number of frames of a predicted camera path.
+        path_reach: how far a predicted camera path leaves the stereo pair's middle, in baselines.
+
+    Raises:
+        UserError: an option out of its range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        learning_rate_decay: float,
+        learning_rate_anneal: tuple[int, int] | None,
+        path_frames: int,
+        path_reach: float,
+    ) -> None:
+        super().__init__()
+        require_at_least("model", 1, path_frames=path_frames)
+        if learning_rate <= 0:
+            raise UserError(f"model.learning_rate is {learning_rate}; expected a number above 0.")
+        if not 0 < learning_rate_decay <= 1:
+            raise UserError(
+                f"model.learning_rate_decay is {learning_rate_decay}; expected a factor above 0 and at most 1."
+            )
+        if learning_rate_anneal and not 0 <= learning_rate_anneal[0] < learning_rate_anneal[1]:
+            raise UserError(
+                f"model.learning_rate_anneal is {list(learning_rate_anneal)}; expected [begin, end] in samples, rising."
+            )
+        self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
+        self.learning_rate_anneal = learning_rate_anneal
+        self.path_frames, self.path_reach = path_frames, path_reach
+
+    # What a method gives.
+
+    def build(self, batch: PosedViews) -> Scene:
+        """Build the scenes of a batch from its source views."""
+        raise NotImplementedError
+
+    def render(self, scene: Scene, cameras: Cameras, size: Sequence[int]) -> Rendering:
+        """Render B scenes into B cameras at (height, width); features are RGB in [-1, 1]."""
+        raise NotImplementedError
+
+    def learned(self) -> Iterable[nn.Parameter]:
+        """The parameters that Adam steps."""
+        return self.parameters()
+
+    # What follows from it.
+
+    def render_views(self, scene: Scene, views: Views) -> Rendering:
+        """Render B scenes into the V cameras of each: B V images, scene by scene."""
+        count = views["images"].shape[1]
+        cameras = Cameras(views["extrinsics"].flatten(0, 1), views["intrinsics"].flatten(0, 1))
+        return self.render(repeated(scene, count), cameras, views["images"].shape[-2:])
+
+    def validation_step(self, batch: PosedViews, batch_idx: int) -> Paired:
+        """Predict the novel views."""
+        rendering = self.render_views(self.build(batch), batch["novel"])
+        return paired_novel_views(batch, to_unit(rendering.features), {"depth": rendering.depth})
+
+    test_step = validation_step
+
+    def predict_step(self, batch: PosedViews, batch_idx: int) -> CameraPath:
+        """Build the scenes once and render them along a path that sways through the stereo pair."""
+        scene = self.build(batch)
+        reference, side = source_camera(batch, 0), source_camera(batch, 1)
+        size = batch["source"]["images"].shape[-2:]
+        frames = [
+            to_unit(self.render(scene, camera, size).features).clamp(0, 1)
+            for camera in sway(reference, side, self.path_frames, self.path_reach)
+        ]
+        return {"ids": batch["ids"], "frames": torch.stack(frames, dim=1)}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam; the learning rate follows the samples, not the steps."""
+        optimizer = torch.optim.Adam(self.learned(), lr=self.learning_rate)
+        samples = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches  # type: ignore[attr-defined]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(
+                step * samples, self.learning_rate_decay, self.learning_rate_anneal
+            ),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def source_camera(batch: PosedViews, index: int) -> Cameras:
+    """The B cameras of an input view: 0 the reference, 1 the side view."""
+    source = batch["source"]
+    return Cameras(source["extrinsics"][:, index], source["intrinsics"][:, index])
+
+
+def repeated(scene: Scene, times: int) -> Scene:
+    """Each of B scenes so many times in a row; tensors are repeated along their first dimension."""
+    if times == 1:
+        return scene
+    assert is_dataclass(scene) and not isinstance(scene, type)
+    parts = {field.name: getattr(scene, field.name) for field in fields(scene)}
+    return replace(
+        scene,
+        **{
+            name: part.repeat_interleave(times, dim=0) if isinstance(part, Tensor) else repeated(part, times)
+            for name, part in parts.items()
+        },
+    )
+
+
+def to_unit(image: Tensor) -> Tensor:
+    """From [-1, 1] to [0, 1]."""
+    return (image + 1) / 2
