@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -134,18 +134,18 @@ def source_camera(batch: PosedViews, index: int) -> Cameras:
 
 
 def repeated(scene: Scene, times: int) -> Scene:
-    """Each of B scenes so many times in a row; tensors are repeated along their first dimension."""
+    """Each of B scenes so many times in a row; tensors, also those of its cameras, along their first dimension."""
     if times == 1:
         return scene
     assert is_dataclass(scene) and not isinstance(scene, type)
     parts = {field.name: getattr(scene, field.name) for field in fields(scene)}
-    return replace(
-        scene,
-        **{
-            name: part.repeat_interleave(times, dim=0) if isinstance(part, Tensor) else repeated(part, times)
-            for name, part in parts.items()
-        },
-    )
+    return replace(scene, **{name: _repeated_part(part, times) for name, part in parts.items()})
+
+
+def _repeated_part(part: Any, times: int) -> Any:  # noqa: ANN401  a field of a scene
+    if isinstance(part, Tensor):
+        return part.repeat_interleave(times, dim=0)
+    return repeated(part, times) if is_dataclass(part) else part
 
 
 def to_unit(image: Tensor) -> Tensor:

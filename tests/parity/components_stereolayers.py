@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from repsynth.geometry.cameras import Cameras, homogeneous
+from repsynth.geometry.layered_scene import RenderingOptions
 from repsynth.geometry.layers import layer_faces
 from repsynth.geometry.planes import plane_depths
 from repsynth.modules.stereolayers.depth import layered_depth
-from repsynth.modules.stereolayers.generator import RenderingOptions, StereoLayersGenerator
+from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import texture_layers
 from repsynth.nn.coloring_network import ColoringNetwork

@@ -1,7 +1,6 @@
 """The whole forward pass: stereo pair -> semitransparent mesh layers -> novel views (paper section 3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,48 +10,18 @@ from torch.nn import functional as F
 from repsynth.errors import UserError, require_at_least
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.grids import sample_image
-from repsynth.geometry.layers import layer_faces, layer_of_face, layer_vertices, vertex_features
+from repsynth.geometry.layered_scene import Layers, MeshGrid, RenderingOptions, render_scene
+from repsynth.geometry.layers import layer_vertices
 from repsynth.geometry.planes import plane_depths, plane_sweep
-from repsynth.geometry.rasterizers import BackEnd, Interpolation, select_rasterizer
-from repsynth.geometry.rendering import NEAR, RELEASED_FAR, Rendering, Visibility, render_layers
+from repsynth.geometry.rasterizers import select_rasterizer
+from repsynth.geometry.rendering import Rendering
 from repsynth.modules.stereolayers.depth import DepthScheme, layered_depth, logit_channels
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.modules.stereolayers.texturing import Texturing, raw_channels, texture_layers
 from repsynth.nn.coloring_network import ColoringNetwork
 
-MeshGrid = Literal["corner", "centre"]
-"""Where vertices lie, see `StereoLayersGenerator`."""
-
 InitialDepth = Literal["middle", "spread"]
 """Where BI layers start, see `StereoLayersGenerator`."""
-
-
-@dataclass(frozen=True)
-class Layers:
-    """A scene of L mesh layers of h x w vertices, back to front."""
-
-    depth: Tensor
-    """[B, L, h, w] z in front of the reference camera, scene units."""
-    rgba: Tensor
-    """[B, L, 4, h, w] RGB in [-1, 1], alpha in [0, 1]."""
-    vertices: Tensor
-    """[B, L h w, 3] world, layer by layer, row by row."""
-
-
-@dataclass(frozen=True)
-class RenderingOptions:
-    """How layers become images, see `geometry.rendering.render_layers`; `RELEASED` is the published networks' way."""
-
-    visibility: Visibility = "peel"
-    interpolation: Interpolation = "perspective"
-    fragments: int = 16
-    farthest_opaque: bool = True
-    near: float | None = NEAR
-    far_clip: float | None = None
-    back_end: BackEnd = "torch"
-
-
-RELEASED = RenderingOptions(interpolation="affine", near=None, far_clip=RELEASED_FAR)
 
 
 class StereoLayersGenerator(nn.Module):
@@ -66,8 +35,7 @@ class StereoLayersGenerator(nn.Module):
         texturing: parametrisation of the colours.
         geometry_width, geometry_levels: size of F_g; sides must be multiples of 2^(levels + 5).
         coloring_width: size of F_c.
-        grid: where vertices lie: "corner" spans the image from edge to edge (official code), which stretches the
-            reference texture by n / (n - 1); "centre" puts them on pixel centres.
+        grid: where vertices lie, see `MeshGrid`.
         mask_behind: what lies behind the side camera shows black in the sweep and on the layers; the official code
             shows the side view mirrored.
         sort_layers: order BI and SA layers by mean depth.
@@ -97,7 +65,7 @@ class StereoLayersGenerator(nn.Module):
         mask_behind: bool = True,
         sort_layers: bool = True,
         initial_depth: InitialDepth = "middle",
-        rendering: RenderingOptions = RenderingOptions(),
+        rendering: RenderingOptions = RenderingOptions(),  # noqa: B008  frozen
     ) -> None:
         super().__init__()
         require_at_least(
@@ -118,7 +86,7 @@ class StereoLayersGenerator(nn.Module):
         self.mask_behind, self.sort_layers = mask_behind, sort_layers
         self.rendering = rendering
         require_at_least("model", 1, **{"rendering.fragments": self.rendering.fragments})
-        self._rasterizer = select_rasterizer(self.rendering.back_end)
+        select_rasterizer(self.rendering.back_end)  # refuses one that is not installed
         self.register_buffer("plane_depths", plane_depths(planes, near, far), persistent=False)
         self.plane_depths: Tensor
         self.geometry_network = GeometryNetwork(
@@ -172,27 +140,12 @@ class StereoLayersGenerator(nn.Module):
         side_on_layers = self._sampled_at_vertices(side, side_camera, vertices, depth.shape)
         views = torch.cat((side_on_layers, reference[:, None]), dim=1)  # [B, L + 1, 3, H, W]
         raw = self.coloring_network(views.transpose(1, 2).flatten(1, 2))  # channel-major
-        return Layers(depth, texture_layers(raw, self.texturing, reference.float(), side_on_layers), vertices)
+        rgba = texture_layers(raw, self.texturing, reference.float(), side_on_layers)
+        return Layers(depth, rgba, vertices, reference_camera, self.grid)
 
     def render(self, layers: Layers, novel_camera: Cameras, size: Sequence[int]) -> Rendering:
         """Render the layers of B scenes into B novel cameras at (height, width)."""
-        height, width = layers.depth.shape[-2:]
-        device, options = layers.depth.device, self.rendering
-        return render_layers(
-            layers.vertices,
-            layer_faces(self.layers, height, width, device),
-            vertex_features(layers.rgba),
-            layer_of_face(self.layers, height, width, device),
-            novel_camera,
-            size,
-            visibility=options.visibility,
-            interpolation=options.interpolation,
-            fragments=options.fragments,
-            farthest_opaque=options.farthest_opaque,
-            near=options.near,
-            far_clip=options.far_clip,
-            rasterizer=self._rasterizer,
-        )
+        return render_scene(layers, novel_camera, size, self.rendering)
 
     def _layered_depth(
         self, reference: Tensor, side: Tensor, reference_camera: Cameras, side_camera: Cameras

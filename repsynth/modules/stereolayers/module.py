@@ -9,19 +9,14 @@ from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
 from repsynth.geometry.cameras import Cameras
+from repsynth.geometry.layered_scene import Layers, MeshGrid, RenderingOptions
 from repsynth.geometry.rendering import Rendering
 from repsynth.losses.geometry import layered_depth_variation, order_hinge
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
 from repsynth.modules.novel_views import HasImageSize, NovelViewMethod, source_camera, to_unit
 from repsynth.modules.stereolayers.depth import DepthScheme
-from repsynth.modules.stereolayers.generator import (
-    InitialDepth,
-    Layers,
-    MeshGrid,
-    RenderingOptions,
-    StereoLayersGenerator,
-)
+from repsynth.modules.stereolayers.generator import InitialDepth, StereoLayersGenerator
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class StereoLayers(NovelViewMethod[Layers]):
         geometry_width: width of the geometry network.
         geometry_levels: depth of the geometry network; image sides must be multiples of 2^(levels + 5).
         coloring_width: width of the colouring network.
-        grid: corner (official code) or centre, see `StereoLayersGenerator`.
+        grid: corner (official code) or centre, see `geometry.layered_scene.MeshGrid`.
         mask_behind: what lies behind the side camera shows black; the official code shows the side view mirrored.
         sort_layers: order layers by mean depth.
         initial_depth: of BI layers, middle (official code) or spread, see `StereoLayersGenerator`.

@@ -5,7 +5,8 @@ import torch
 
 from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
-from repsynth.modules.stereolayers.generator import RELEASED, RenderingOptions, StereoLayersGenerator
+from repsynth.geometry.layered_scene import RELEASED, RenderingOptions
+from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 
 INTRINSICS = torch.tensor([[[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]])
 

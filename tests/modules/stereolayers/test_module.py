@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import lightning.pytorch as pl
 import pytest
@@ -8,7 +9,8 @@ from repsynth.batches import PosedViews
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
-from repsynth.modules.stereolayers.generator import RELEASED, Layers, RenderingOptions, StereoLayersGenerator
+from repsynth.geometry.layered_scene import RELEASED, RenderingOptions
+from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 from repsynth.modules.stereolayers.module import LossWeights, StereoLayers
 
 from .tiny import tiny_stereolayers
@@ -97,7 +99,7 @@ def test_opaque_reference_layers_reproduce_the_reference_view(batch: PosedViews)
         built = generator(*(batch["source"]["images"] * 2 - 1).unbind(1), camera, camera)
         rgba = built.rgba.clone()
         rgba[:, :, :3] = (batch["source"]["images"][:, :1] * 2 - 1).expand_as(rgba[:, :, :3])
-        view = generator.render(Layers(built.depth, rgba, built.vertices), camera, (SIDE, SIDE))
+        view = generator.render(replace(built, rgba=rgba), camera, (SIDE, SIDE))
     torch.testing.assert_close(view.features, batch["source"]["images"][:, 0] * 2 - 1, atol=1e-4, rtol=0)
 
 
