@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before the verb that needs it is known."""
 
 import argparse
+import importlib
 import os
 import select
 import sys
@@ -18,6 +19,13 @@ TRAINING_VERBS = {
     "test": "compute the figures of a checkpoint on the test set",
     "predict": "write what a checkpoint predicts",
 }
+_OWN_OPTIONS = {
+    "benchmark": "repsynth.cli.benchmark",
+    "data": "repsynth.cli.data",
+    "import": "repsynth.cli.import_official",
+}
+"""Verbs with files of their own: each has `SUMMARY`, `add_options(parser)` and `run(options)`, and imports nothing
+heavy before `run`."""
 _OF_FIT = ("--resume", "--init_from", "--init-from")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -89,6 +97,8 @@ def _dispatch(arguments: list[str]) -> int:
         from repsynth.cli import doctor
 
         doctor.print_report()
+    elif options.verb in _OWN_OPTIONS:
+        importlib.import_module(_OWN_OPTIONS[options.verb]).run(options)
     else:
         parser.print_help()
     return 0
@@ -126,7 +136,7 @@ def _run_training(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _verbs() -> list[str]:
-    return [*TRAINING_VERBS, "list", "describe", "doctor"]
+    return [*TRAINING_VERBS, *_OWN_OPTIONS, "list", "describe", "doctor"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     for verb, text in TRAINING_VERBS.items():
         _add_training_options(verbs.add_parser(verb, **_texts(text)), verb)
+    for verb, path in _OWN_OPTIONS.items():
+        module = importlib.import_module(path)
+        module.add_options(verbs.add_parser(verb, **_texts(module.SUMMARY)))
     listing = verbs.add_parser("list", **_texts("list the experiments and what they need on disk"))
     listing.add_argument("--experiments", type=Path, metavar="DIR", help="folder to look in")
     describing = verbs.add_parser("describe", **_texts("say what a method is and what it can be told"))

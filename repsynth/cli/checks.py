@@ -6,16 +6,19 @@ from lightning.pytorch.strategies import DDPStrategy
 from repsynth.errors import UserError
 
 
-def inputs(model: LightningModule, data: LightningDataModule) -> None:
+def inputs(model: LightningModule, data: LightningDataModule, verb: str) -> None:
     """Let the data and the module look at what they were given, before any worker or rank starts.
 
-    A data module may have `check()`; a module may have `check(datamodule)` for what only the pair can know,
+    A data module may have `check(stage)`; a module may have `check(datamodule)` for what only the pair can know,
     such as an image side that its networks cannot halve often enough.
 
     Raises:
         UserError: From either.
     """
-    for check, arguments in ((getattr(data, "check", None), ()), (getattr(model, "check", None), (data,))):
+    for check, arguments in (
+        (getattr(data, "check", None), (verb,)),
+        (getattr(model, "check", None), (data,)),
+    ):
         if check is not None:
             check(*arguments)
 

@@ -57,7 +57,7 @@ def show(
     from repsynth.callbacks.determinism import Determinism
 
     print("# data")
-    for what, count in data.describe().items() if hasattr(data, "describe") else ():
+    for what, count in data.describe(verb).items() if hasattr(data, "describe") else ():
         print(f"{what}: {count}")
     recorder = OutputShapes()
     rehearsal = trainer({**_REHEARSAL, "callbacks": [Determinism(), recorder]})

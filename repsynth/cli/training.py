@@ -58,7 +58,7 @@ def run(request: Request) -> None:
     if request.verb == "fit" and not request.dry_run:
         check_unused(root, start)
     model, data, settings = _instantiate(command)
-    checks.inputs(model, data)
+    checks.inputs(model, data, request.verb)
     if start:
         starting_point.check(model, start)
     if request.init_from:

@@ -15,6 +15,21 @@ from repsynth.datamodules.samplers import EvalBatchSampler, TrainBatchSampler
 from repsynth.errors import UserError, require_at_least
 
 EvalStage = Literal["val", "test"]
+Part = Literal["train", "val", "test"]
+
+_PARTS: dict[str, tuple[Part, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+}
+"""What each verb reads."""
+_VERBS = {
+    TrainerFn.FITTING: "fit",
+    TrainerFn.VALIDATING: "validate",
+    TrainerFn.TESTING: "test",
+    TrainerFn.PREDICTING: "predict",
+}
 
 
 class DataModule(LightningDataModule):
@@ -74,21 +89,33 @@ class DataModule(LightningDataModule):
         """The examples of `predict`; those of the test by default."""
         return self.eval_dataset("test")
 
-    def check(self) -> None:
-        """Look at the data before any worker starts; raise UserError for what is missing or broken."""
+    def check(self, stage: str | None = None) -> None:
+        """Look at the data before any worker starts; raise UserError for what is missing or broken.
+
+        Args:
+            stage: `fit`, `validate`, `test` or `predict`: only what it reads has to be there; None for all.
+        """
+
+    def parts(self, stage: str | None = None) -> tuple[Part, ...]:
+        """The parts that a stage reads; all for None."""
+        return ("train", "val", "test") if stage is None else _PARTS[stage]
 
     def collate(self, examples: list[Any]) -> Any:  # noqa: ANN401
         """Join examples to the typed batch of the task."""
         return default_collate(examples)
 
-    def describe(self) -> dict[str, int]:
-        """Counts for `--dry-run`, by what they count."""
-        return {
-            "training samples": length(self.train_dataset()),
-            "samples per epoch": self.samples_per_epoch,
-            "validation samples": length(self.eval_dataset("val")),
-            "test samples": length(self.eval_dataset("test")),
-        }
+    def describe(self, stage: str | None = None) -> dict[str, int]:
+        """Counts of what a stage reads for `--dry-run`, by what they count."""
+        counts: dict[str, int] = {}
+        parts = self.parts(stage)
+        if "train" in parts:
+            counts["training samples"] = length(self.train_dataset())
+            counts["samples per epoch"] = self.samples_per_epoch
+        if "val" in parts:
+            counts["validation samples"] = length(self.eval_dataset("val"))
+        if "test" in parts:
+            counts["test samples"] = length(self.eval_dataset("test"))
+        return counts
 
     @property
     def protocol(self) -> str:
@@ -104,7 +131,8 @@ class DataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Check the data in the main process, before loaders exist."""
-        self.check()
+        fn = None if self.trainer is None else self.trainer.state.fn
+        self.check(None if fn is None else _VERBS[fn])
 
     def setup(self, stage: str) -> None:
         """Check that batch size, ranks and Trainer fit together."""

@@ -71,12 +71,14 @@ def require_mode(path: Path, convert: bool) -> None:
         _check_mode(path, picture, convert)
 
 
-def require_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+def require_size(
+    path: Path | str, size: tuple[int, int], wanted: tuple[int, int], remedy: str = "or use larger pictures"
+) -> None:
     """Raise UserError when a picture of `size` is smaller than the `wanted` (height, width)."""
     if size[0] < wanted[0] or size[1] < wanted[1]:
         raise UserError(
             f"{path} is {size[1]}x{size[0]} (width x height), smaller than data.image_size "
-            f"{wanted[1]}x{wanted[0]}; lower data.image_size or use larger pictures"
+            f"{wanted[1]}x{wanted[0]}; lower data.image_size {remedy}"
         )
 
 

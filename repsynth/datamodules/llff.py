@@ -105,7 +105,7 @@ class LLFF(DataModule):
             ]
         return self._loaded
 
-    def check(self) -> None:
+    def check(self, stage: str | None = None) -> None:
         """Read all scenes, and see that each has enough views and that its cameras fit its sparse points."""
         for scene in self.scenes:
             self.views.check(len(scene.training), f"LLFF: {scene.name}: {len(scene.training)} training views")
@@ -118,9 +118,9 @@ class LLFF(DataModule):
                     "poses_bounds.npy cannot say so; expect errors of up to some pixels in the corners"
                 )
 
-    def describe(self) -> dict[str, int]:
+    def describe(self, stage: str | None = None) -> dict[str, int]:
         """Counts for `--dry-run`."""
-        return {"scenes": len(self.scenes), **super().describe()}
+        return {"scenes": len(self.scenes), **super().describe(stage)}
 
     @property
     def protocol(self) -> str:

@@ -14,6 +14,18 @@ import numpy as np
 
 from repsynth.errors import UserError
 
+STATIC = 1e-6
+"""Camera centres nearer than this, in scene units, give a plane sweep nothing to match."""
+
+_TRIES = 64
+
+Usable = Literal["yes", "too short", "static", "without an allowed baseline"]
+
+
+class NoExampleError(UserError):
+    """A clip gave no example that the options allow."""
+
+
 Mode = Literal["extrapolation", "interpolation", "random", "base", "base_same", "nearest", "neighbours"]
 
 
@@ -51,12 +63,22 @@ class ViewSampling:
     """Number of inputs, the reference among them."""
     novel: int
     """Number of novel views."""
+    min_baseline: float = 0.0
+    """Least distance of each other input's camera centre from the reference's, in scene units; pairs that do not
+    differ by more than `STATIC` are never drawn."""
+    max_baseline: float | None = None
+    """Greatest such distance; None for any."""
 
     def check(self, frames: int, what: str) -> None:
         """Raise UserError when `frames` frames, told as `what`, cannot give an example."""
         needed = self.sources + self.novel
         if self.mode not in get_args(Mode):
             raise UserError(f"data.mode is {self.mode!r}; expected one of {', '.join(get_args(Mode))}")
+        if self.min_baseline < 0 or (self.max_baseline is not None and self.max_baseline < self.min_baseline):
+            raise UserError(
+                f"data.min_baseline is {self.min_baseline:g} and data.max_baseline {self.max_baseline}; expected "
+                "0 <= min_baseline <= max_baseline, in scene units"
+            )
         if self.sources < 1 or self.novel < 1:
             raise UserError(
                 f"data.source_views is {self.sources} and data.novel_views {self.novel}; "
@@ -74,41 +96,102 @@ class ViewSampling:
                 f"{self.novel} novel views; lower data.novel_views"
             )
 
-    def draw(self, rng: np.random.Generator, centres: np.ndarray) -> Choice:
+    def draw(
+        self, rng: np.random.Generator, centres: np.ndarray, numbers: np.ndarray | None = None
+    ) -> Choice:
         """Draw an example from a clip that passes `check`.
 
         Args:
             rng: all choices come from it.
             centres: [N, 3] camera centres of the clip's frames, in order.
+            numbers: [N] rising place of each frame in the clip, where some are missing: windows are counted in
+                places, so that a hole is no jump. None for 0, 1, 2, ...
+
+        Raises:
+            NoExampleError: no draw of many has enough frames and allowed baselines.
         """
+        places = np.arange(len(centres)) if numbers is None else numbers
+        for _ in range(_TRIES):
+            choice = self._drawn(rng, centres, places)
+            if choice is not None and self._allows(choice.sources, centres):
+                return choice
+        raise NoExampleError(
+            f"{_TRIES} draws found no {self.sources} input and {self.novel} novel views within data.window "
+            f"{self.window} whose baselines are allowed (data.min_baseline {self.min_baseline:g}, "
+            f"data.max_baseline {self.max_baseline}); loosen these options or leave the clip out"
+        )
+
+    def usable(self, centres: np.ndarray, numbers: np.ndarray) -> Usable:
+        """Whether a clip can give examples, and if not, why; arguments as in `draw`."""
+        if len(centres) < self.sources + self.novel or not len(self._starts(numbers)):
+            return "too short"
+        if self.sources == 1:
+            return "yes"
+        distances = np.linalg.norm(centres[:, None] - centres, axis=-1)
+        if self.mode not in ("nearest", "neighbours"):
+            distances[np.abs(numbers[:, None] - numbers) >= self.window] = 0
+        if distances.max() <= STATIC:
+            return "static"
+        return "yes" if self._within(distances).any() else "without an allowed baseline"
+
+    def _allows(self, sources: list[int], centres: np.ndarray) -> bool:
+        reference, *others = sources
+        distances = np.linalg.norm(centres[others] - centres[reference], axis=-1)
+        return bool(self._within(distances).all())
+
+    def _within(self, distances: np.ndarray) -> np.ndarray:
+        longest = np.inf if self.max_baseline is None else self.max_baseline
+        return (distances > STATIC) & (distances >= self.min_baseline) & (distances <= longest)
+
+    def _starts(self, numbers: np.ndarray) -> np.ndarray:
+        """The first places of all windows with enough frames."""
+        starts = np.arange(numbers[0], max(numbers[-1] - self.window + 1, numbers[0]) + 1)
+        inside = np.searchsorted(numbers, starts + self.window) - np.searchsorted(numbers, starts)
+        return starts[inside >= self.sources + self.novel]
+
+    def _drawn(self, rng: np.random.Generator, centres: np.ndarray, numbers: np.ndarray) -> Choice | None:
+        """One draw, whatever its baselines; None where holes leave too few frames."""
         frames, sources, novel = len(centres), self.sources, self.novel
-        window = min(self.window, frames)
         if self.mode == "nearest":
-            reference, *others = _nearest(rng, centres, window - 1)
+            reference, *others = _nearest(rng, centres, min(self.window, frames) - 1)
             return Choice(
                 [reference, *others[: sources - 1]], [reference, *others[sources - 1 :][: novel - 1]]
             )
         if self.mode == "neighbours":
-            first, *others = _nearest(rng, centres, window - 1)
+            first, *others = _nearest(rng, centres, min(self.window, frames) - 1)
             return Choice(others[:sources], [first, *others[sources:][: novel - 1]])
-        if self.mode == "base":
-            drawn = _near_a_base(rng, frames, window, sources - 1 + novel)
-            return Choice(drawn[:sources], drawn[sources:])
-        if self.mode == "base_same":
-            inputs = _near_a_base(rng, frames, window, sources - 1)
-            return Choice(inputs, rng.permutation(inputs).tolist()[:novel])
-        span = _window(rng, frames, window)
+        if self.mode in ("base", "base_same"):
+            return self._around_a_base(rng, numbers)
+        starts = self._starts(numbers)
+        if not len(starts):
+            return None
+        start = starts[rng.integers(len(starts))]
+        span = np.arange(*np.searchsorted(numbers, [start, start + self.window]))
         if self.mode == "extrapolation":
             return _extrapolation(rng, span, sources, novel)
         if self.mode == "interpolation":
-            return _interpolation(rng, span, sources, novel)
+            return _interpolation(rng, span, numbers, sources, novel)
         drawn = rng.permutation(span).tolist()
         return Choice(drawn[:sources], drawn[sources : sources + novel])
 
-
-def _window(rng: np.random.Generator, frames: int, window: int) -> np.ndarray:
-    """`window` consecutive frame numbers; every start is possible, the last one included."""
-    return rng.integers(frames - window + 1) + np.arange(window)
+    def _around_a_base(self, rng: np.random.Generator, numbers: np.ndarray) -> Choice | None:
+        """A reference and frames within half a window of it."""
+        same = self.mode == "base_same"
+        half = min(self.window, len(numbers)) // 2
+        margin = min(half, int(numbers[-1] - numbers[0]) // 2)
+        middle = (numbers >= numbers[0] + margin) & (numbers <= numbers[-1] - margin)
+        candidates = np.flatnonzero(middle)
+        if not len(candidates):
+            return None
+        reference = int(rng.choice(candidates))
+        around = np.flatnonzero(np.abs(numbers - numbers[reference]) <= half)
+        others = self.sources - 1 + (0 if same else self.novel)
+        if len(around) - 1 < others:
+            return None
+        drawn = [reference, *rng.choice(around[around != reference], others, replace=False).tolist()]
+        if same:
+            return Choice(drawn, rng.permutation(drawn).tolist()[: self.novel])
+        return Choice(drawn[: self.sources], drawn[self.sources :])
 
 
 def _extrapolation(rng: np.random.Generator, window: np.ndarray, sources: int, novel: int) -> Choice:
@@ -118,19 +201,15 @@ def _extrapolation(rng: np.random.Generator, window: np.ndarray, sources: int, n
     return Choice(inputs, drawn[:start].tolist() + drawn[start + sources :].tolist())
 
 
-def _interpolation(rng: np.random.Generator, window: np.ndarray, sources: int, novel: int) -> Choice:
-    places = np.round(np.linspace(0, len(window) - 1, sources)).astype(int)
+def _interpolation(
+    rng: np.random.Generator, window: np.ndarray, numbers: np.ndarray, sources: int, novel: int
+) -> Choice:
+    wanted = np.linspace(numbers[window[0]], numbers[window[-1]], sources)
+    places = np.abs(numbers[window, None] - wanted).argmin(axis=0)
+    if len(set(places)) < sources:  # holes: evenly over the frames that are there
+        places = np.round(np.linspace(0, len(window) - 1, sources)).astype(int)
     rest = np.delete(window, places)
     return Choice(rng.permutation(window[places]).tolist(), rng.choice(rest, novel, replace=False).tolist())
-
-
-def _near_a_base(rng: np.random.Generator, frames: int, window: int, others: int) -> list[int]:
-    """A reference and `others` frames within half a window of it."""
-    half = window // 2
-    margin = min(half, (frames - 1) // 2)
-    reference = int(rng.integers(margin, frames - margin))
-    around = np.arange(max(reference - half, 0), min(reference + half + 1, frames))
-    return [reference, *rng.choice(around[around != reference], others, replace=False).tolist()]
 
 
 def _nearest(rng: np.random.Generator, centres: np.ndarray, others: int) -> list[int]:

@@ -31,7 +31,7 @@ class ToyPictures(DataModule):
         super().__init__(batch_size=batch_size, num_workers=num_workers)
         self.root, self.side, self.size = root, side, size
 
-    def check(self) -> None:
+    def check(self, stage: str | None = None) -> None:
         if self.root and not Path(self.root).is_dir():
             raise UserError(f"ToyPictures: no folder at {self.root} (option data.root); expected any folder")
 
