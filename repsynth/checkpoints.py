@@ -60,6 +60,22 @@ def write(state: State, path: Path, previous: Path | None = None) -> None:
         ) from error
 
 
+def write_weights(module: pl.LightningModule, path: Path) -> None:
+    """Write a checkpoint with the weights of a module and nothing to resume from.
+
+    Raises:
+        UserError: see `write`.
+    """
+    write(
+        {
+            "state_dict": module.state_dict(),
+            "method": _method(module),
+            "pytorch-lightning_version": pl.__version__,
+        },
+        path,
+    )
+
+
 def verify(path: Path) -> State:
     """Read a whole checkpoint file and compare the checksum of every record.
 

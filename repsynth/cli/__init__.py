@@ -24,8 +24,8 @@ _OWN_OPTIONS = {
     "data": "repsynth.cli.data",
     "import": "repsynth.cli.import_official",
 }
-"""Verbs with files of their own: each has `SUMMARY`, `add_options(parser)` and `run(options)`, and imports nothing
-heavy before `run`."""
+"""Verbs with files of their own: each has `SUMMARY`, `add_options(parser)` and `run(options)`, which finds in
+`options.overrides` the words that the parser does not know; none imports anything heavy before `run`."""
 _OF_FIT = ("--resume", "--init_from", "--init-from")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -83,6 +83,10 @@ def _dispatch(arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     if options.verb in TRAINING_VERBS:
         return _run_training(options, rest)
+    if options.verb in _OWN_OPTIONS:
+        options.overrides = rest
+        importlib.import_module(_OWN_OPTIONS[options.verb]).run(options)
+        return 0
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if options.verb == "list":
@@ -97,8 +101,6 @@ def _dispatch(arguments: list[str]) -> int:
         from repsynth.cli import doctor
 
         doctor.print_report()
-    elif options.verb in _OWN_OPTIONS:
-        importlib.import_module(_OWN_OPTIONS[options.verb]).run(options)
     else:
         parser.print_help()
     return 0

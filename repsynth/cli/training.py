@@ -77,6 +77,18 @@ def run(request: Request) -> None:
         raise UserError(f"{request.verb} was refused: {one_line(str(error))}") from error
 
 
+def build_model(arguments: list[str], configuration: Configuration) -> LightningModule:
+    """Build the module of a configuration, and nothing else of it.
+
+    Raises:
+        UserError: any mistake in the configuration.
+    """
+    speak_plainly()
+    drop_advertising()
+    command = parse(arguments, configuration)
+    return _instantiate(command)[0]
+
+
 def _instantiate(command: CommandLine) -> tuple[LightningModule, LightningDataModule, dict[str, Any]]:
     try:
         objects = command.parser.instantiate_classes(command.config)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from repsynth.errors import UserError
 from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 from repsynth.modules.stereolayers.geometry_network import GeometryNetwork
 from repsynth.nn.coloring_network import ColoringNetwork
@@ -21,6 +22,21 @@ _GENERATOR: Renames = (
     *_GEOMETRY,
     *_COLORING,
 )
+
+
+def load_official(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Fill a `StereoLayers` module (any of its kinds) from an official generator's state dictionary.
+
+    Raises:
+        UserError: the module is another method's, or the state does not fit its networks.
+    """
+    generator = getattr(module, "generator", None)
+    if not isinstance(generator, StereoLayersGenerator):
+        raise UserError(
+            f"the file is one of StereoLayers, the experiment's model is {type(module).__name__}; name an "
+            "experiment of StereoLayers with --config"
+        )
+    load_generator(generator, state)
 
 
 def load_geometry_network(network: GeometryNetwork, state: Mapping[str, Tensor]) -> None:
