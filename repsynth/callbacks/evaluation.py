@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
@@ -83,7 +84,7 @@ class Evaluation(pl.Callback):
         """Build the metrics on the device, before anything runs.
 
         Raises:
-            UserError: When a weight file is missing or damaged.
+            UserError: When a weight file is missing or damaged, or the data's images are too small for a metric.
         """
         if stage == "predict":
             return
@@ -93,6 +94,11 @@ class Evaluation(pl.Callback):
         if self._scores is None:
             self._scores = Scores(**self._options)
         self._scores.to(trainer.strategy.root_device)
+        size = getattr(trainer.datamodule, "image_size", None)  # type: ignore[attr-defined]
+        if size is not None:
+            # A size that a metric cannot take would show at the first validation, hours later.
+            blank = torch.zeros(1, 3, *size, device=trainer.strategy.root_device)
+            self._scores(blank, blank)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an evaluation that was broken off."""

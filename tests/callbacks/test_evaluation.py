@@ -141,6 +141,34 @@ class SanityProbe(pl.Callback):
         self.looked = True
 
 
+def test_images_that_a_metric_cannot_take_are_refused_before_training(tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    class Trained(pl.LightningModule):
+        def training_step(self, batch: PosedViews, index: int) -> None:
+            steps.append(index)
+
+        def configure_optimizers(self) -> None:
+            return None
+
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[Evaluation(metrics=["lpips"], lpips_weights="random", crop=0.5)],
+    )
+    data = SyntheticScenes(image_size=(32, 32), train_scenes=4, eval_scenes=1)
+    with pytest.raises(
+        UserError, match=r"LPIPS with alex needs sides of at least 31 pixels, but gets \[1, 3, 16, 16\]"
+    ):
+        trainer.fit(Trained(), datamodule=data)
+    assert steps == []
+
+
 def test_the_sanity_check_leaves_nothing(tmp_path: Path) -> None:
     probe = SanityProbe(tmp_path)
     trainer_with(tmp_path, Evaluation(["psnr"]), probe, num_sanity_val_steps=2).fit(
