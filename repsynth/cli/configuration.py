@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
+from repsynth.cli.options import CLASSES, CONFIG, options
 from repsynth.cli.wording import suggestion
 from repsynth.errors import UserError
 
 SECTIONS = ("seed_everything", "trainer", "model", "data")
 COMMAND_LINE = "on the command line"
 _CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
-_SWITCHES = ("--print_config", "--help")
 
 
 class Text(str):
@@ -66,15 +66,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def merge(arguments: Sequence[str]) -> Configuration:
     """Merge `--config` files and overrides such as `--model.width 5` in the order given.
 
+    Another class than a file's begins with its own defaults: what was given for the former one means nothing here.
+
     Raises:
         UserError: A file is missing or is no YAML, a top-level key is unknown, `model` or `data` is absent.
     """
     configuration = Configuration()
-    for key, value in _pairs(arguments):
-        if key in ("config", "c"):
-            _add_file(configuration, Path(value))
-        else:
-            _override(configuration, key, value)
+    for option in options(arguments):
+        if option.key in CONFIG:
+            _add_file(configuration, Path(option.value))
+        elif option.key:
+            _override(configuration, option.key, option.value)
     _check_sections(configuration)
     return configuration
 
@@ -100,29 +102,6 @@ def _syntax_error(path: Path, error: yaml.YAMLError) -> str:
 
 def _kind(content: object) -> str:
     return "an empty file" if content is None else f"a {type(content).__name__}"
-
-
-def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Split `--key value`, `--key=value` and `--key+=value` into pairs; a trailing + stays at the key."""
-    pairs = []
-    position = 0
-    while position < len(arguments):
-        token = arguments[position]
-        position += 1
-        if token.startswith(_SWITCHES):
-            continue
-        if not token.startswith("-"):
-            raise UserError(
-                f"'{token}' on the command line belongs to no option; write --trainer.max_epochs 5"
-            )
-        key, equals, value = token.lstrip("-").partition("=")
-        if not equals:
-            if position == len(arguments):
-                raise UserError(f"option --{key} on the command line needs a value")
-            value = arguments[position]
-            position += 1
-        pairs.append((key, value))
-    return pairs
 
 
 def _add_file(configuration: Configuration, path: Path) -> None:
@@ -151,19 +130,43 @@ def _mark(origins: dict[str, str], content: object, key: str, origin: str) -> No
 
 
 def _override(configuration: Configuration, key: str, value: str) -> None:
+    if key in CLASSES and value.lstrip().startswith("{"):
+        return _override_node(configuration, key, value)
     appended = key.endswith("+")
-    parts = key.rstrip("+").split(".")
+    parts = (f"{key}.class_path" if key in CLASSES else key.rstrip("+")).split(".")
     node: Any = configuration.values
     path: list[str] = []
     for part in parts[:-1]:
         node, path = _descend(node, path, part)
     node, path = _enter_init_args(node, path, parts[-1])
-    _assign(node, parts[-1], _parsed(parts, value), appended)
+    if parts[-1] == "class_path" and node.get("class_path") != value:
+        node.clear()
+        _forget(configuration.origins, ".".join(path))
+    _assign(node, parts[-1], _parsed(value), appended)
     target = ".".join([*path, parts[-1]])
     if appended:
         target += f"[{len(node[parts[-1]]) - 1}]"
     configuration.origins[target] = COMMAND_LINE
     configuration.origins.setdefault(parts[0], COMMAND_LINE)
+
+
+def _override_node(configuration: Configuration, key: str, value: str) -> None:
+    """A whole `class_path` / `init_args` pair."""
+    content, node = _parsed(value), configuration.values.get(key)
+    if isinstance(content, dict) and isinstance(node, dict):
+        if is_class_node(content) and content["class_path"] != node.get("class_path"):
+            _forget(configuration.origins, key)
+        _merge_into(node, content)
+    else:
+        configuration.values[key] = content
+    _mark(configuration.origins, content, key, COMMAND_LINE)
+
+
+def _forget(origins: dict[str, str], key: str) -> None:
+    """Drop what was noted of the options of a class that the command line replaces."""
+    for below in [name for name in origins if name.startswith(f"{key}.")]:
+        del origins[below]
+    origins[key] = COMMAND_LINE
 
 
 def _descend(node: dict[str, Any], path: list[str], part: str) -> tuple[dict[str, Any], list[str]]:
@@ -190,8 +193,6 @@ def _enter_init_args(node: dict[str, Any], path: list[str], part: str) -> tuple[
 
 
 def _assign(node: dict[str, Any], name: str, value: object, appended: bool) -> None:
-    if name == "class_path" and node.get("class_path") != value:
-        node.clear()
     if appended:
         before = node.get(name)
         added = value if isinstance(value, list) else [value]
@@ -200,10 +201,8 @@ def _assign(node: dict[str, Any], name: str, value: object, appended: bool) -> N
         node[name] = value
 
 
-def _parsed(parts: list[str], value: str) -> object:
+def _parsed(value: str) -> object:
     """Structures are read as YAML; anything else stays text until its type is known."""
-    if parts in (["model"], ["data"]) and not value.lstrip().startswith("{"):
-        return {"class_path": Text(value)}
     if value.lstrip().startswith(("{", "[")):
         try:
             return yaml.safe_load(value)
@@ -218,7 +217,7 @@ def _check_sections(configuration: Configuration) -> None:
             raise UserError(
                 f"unknown option '{key}' ({configuration.origin(str(key))}): {suggestion(str(key), SECTIONS)}"
             )
-    missing = [key for key in ("model", "data") if configuration.values.get(key) is None]
+    missing = [key for key in CLASSES if configuration.values.get(key) is None]
     if missing:
         where = f"in {configuration.files[-1]}" if configuration.files else "on the command line"
         raise UserError(

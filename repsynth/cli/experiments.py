@@ -9,7 +9,7 @@ from repsynth.cli.configuration import read_yaml
 from repsynth.errors import UserError
 
 _METHODS = "repsynth.modules."
-_APART = ("sweeps", "clusters")  # folders below experiments/ that hold no experiments
+_APART = ("clusters", "protocols", "sweeps")  # folders below experiments/ that hold no experiments
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,37 @@ def raise_first_mistake(configuration: Configuration, sections: dict[str, type],
     Raises:
         UserError: Always.
     """
-    walk = _Walk(configuration)
-    for key, value in configuration.values.items():
-        if key == "trainer":
-            walk.options_of(sections[key], value, key)
-        elif key in sections:
-            walk.node(value, key, sections[key])
+    _Walk(configuration).sections(sections)
     raise UserError(f"the configuration was refused: {_essence(str(error))}")
+
+
+def refuse_unknown_names(configuration: Configuration, sections: dict[str, type]) -> None:
+    """Refuse names that the parser lets pass: inside a dataclass it takes `fragment` for `fragments`.
+
+    Args:
+        configuration: What the user wrote, which the parser has accepted.
+        sections: As in `raise_first_mistake`.
+
+    Raises:
+        UserError: For the first such name.
+    """
+    _Walk(configuration, names_only=True).sections(sections)
 
 
 class _Walk:
     """Walks the nested classes of one configuration; each method raises at the first mistake."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, names_only: bool = False) -> None:
         self.configuration = configuration
+        self.names_only = names_only
+
+    def sections(self, sections: dict[str, type]) -> None:
+        """All of the configuration."""
+        for key, value in self.configuration.values.items():
+            if key == "trainer":
+                self.options_of(sections[key], value, key)
+            elif key in sections and (is_class_node(value) or not self.names_only):
+                self.node(value, key, sections[key])
 
     def where(self, key: str) -> str:
         return self.configuration.origin(key)
@@ -79,7 +96,7 @@ class _Walk:
             elif not signatures.takes_anything(cls):
                 self.unknown(f"{key}.{name}", str(name), cls.__name__, known)
         for name, option in known.items():
-            if option.required and name not in given:
+            if not self.names_only and option.required and name not in given:
                 expected = signatures.readable_type(option.annotation)
                 raise UserError(
                     f"option '{key}.{name}' is missing ({self.where(key)}): {cls.__name__} needs {expected}"
@@ -96,12 +113,12 @@ class _Walk:
         for place, item in _items(value, key):
             if is_class_node(item):
                 self.node(item, place)
-            elif by_name and isinstance(item, str):
+            elif by_name and isinstance(item, str) and not self.names_only:
                 self.node({"class_path": item}, place)
         structure = signatures.dataclass_in(option.annotation)
         if structure is not None and isinstance(value, dict) and not is_class_node(value):
             self.options_of(structure, value, key)
-        if value is None and option.default is None:
+        if self.names_only or (value is None and option.default is None):
             return
         if not fits(option.annotation, value):
             expected = signatures.readable_type(option.annotation)

@@ -1,6 +1,8 @@
 """Parsing with LightningCLI: class paths, types and defaults settled, nothing built."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,11 +10,13 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from repsynth.cli.configuration import Configuration
-from repsynth.cli.explain import raise_first_mistake
+from repsynth.cli.configuration import Configuration, is_class_node, read_yaml
+from repsynth.cli.explain import raise_first_mistake, refuse_unknown_names
+from repsynth.cli.options import CLASSES, CONFIG, options
 from repsynth.cli.quiet import quiet_lightning
 
 _SEED = 0
+_SECTIONS: dict[str, type] = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule}
 
 
 class CommandLine(LightningCLI):
@@ -66,16 +70,70 @@ def parse(arguments: Sequence[str], configuration: Configuration) -> CommandLine
     Raises:
         UserError: The first mistake, in one sentence.
     """
+    words, remarks = _settled(arguments, configuration)
     try:
         with quiet_lightning():
-            return CommandLine(arguments, _trainer_defaults(configuration))
+            command = CommandLine(words, _trainer_defaults(configuration))
     except (ArgumentError, TypeError) as error:
-        sections = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule}
-        raise_first_mistake(configuration, sections, error)
+        raise_first_mistake(configuration, _SECTIONS, error)
         raise
+    refuse_unknown_names(configuration, _SECTIONS)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return command
+
+
+def _settled(arguments: Sequence[str], configuration: Configuration) -> tuple[list[str], list[str]]:
+    """The words for the parser, which by itself would hand on to another class whatever options it has as well.
+
+    Args:
+        arguments: `--config` files and overrides.
+        configuration: The same, merged.
+
+    Returns:
+        The words, in which files that lose options stand as YAML text; and a sentence on what each of them loses.
+    """
+    words: list[str] = []
+    remarks: list[str] = []
+    former: dict[str, str] = {}
+    for option in options(arguments):
+        content = read_yaml(Path(option.value)) if option.key in CONFIG else {}
+        lost = [
+            remark
+            for section in CLASSES
+            if (remark := _lose_options(content, section, configuration, former, option.value))
+        ]
+        words += [f"--config={yaml.safe_dump(content, sort_keys=False)}"] if lost else option.words
+        remarks += lost
+    return words, remarks
+
+
+def _lose_options(
+    content: dict[str, Any], section: str, configuration: Configuration, former: dict[str, str], file: str
+) -> str | None:
+    """Remove from a file the options of a class that another replaces later; say which."""
+    node, last = content.get(section), configuration.values[section]
+    if not isinstance(node, dict) or not is_class_node(last):
+        return None
+    before = former[section] = str(node.get("class_path", former.get(section, "")))
+    after = str(last["class_path"])
+    if not before or before in (after, f"{before.rpartition('.')[0]}.{after}"):
+        return None
+    names = [str(name) for key in ("init_args", "dict_kwargs") for name in node.pop(key, None) or ()]
+    if not names:
+        return None
+    name = before.rpartition(".")[2]
+    return f"note: {section} is {after}, so the options of {name} in {file} are not used: {', '.join(names)}"
 
 
 def _trainer_defaults(configuration: Configuration) -> dict[str, Any]:
     """Lightning's own sampler repeats evaluation samples; the run directory is named after the experiment."""
-    names = [f"{path.resolve().parent.name}-{path.stem}" for path in configuration.files]
+    names = [run_name(path) for path in configuration.files]
     return {"use_distributed_sampler": False, "default_root_dir": f"runs/{names[-1] if names else 'unnamed'}"}
+
+
+def run_name(path: Path) -> str:
+    """The name of an experiment's runs: its place below the folder `experiments`, else folder and file."""
+    parts = path.resolve().with_suffix("").parts
+    below = parts[len(parts) - parts[::-1].index("experiments") :] if "experiments" in parts else ()
+    return "-".join(below if len(below) > 1 else parts[-2:])

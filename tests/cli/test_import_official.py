@@ -83,6 +83,7 @@ def save(content: object) -> None:
     torch.save(content, "file.pt")
 
 
+_BASELINE = "repsynth.modules.stereo_baselines.module.NearestView"
 MISTAKES = {
     "unknown method": (
         lambda: save(official_state()),
@@ -126,7 +127,7 @@ MISTAKES = {
     ),
     "another method": (
         lambda: save(official_state()),
-        ["stereolayers", "file.pt", *TINY, "--model=repsynth.modules.stereo_baselines.module.NearestView"],
+        ["stereolayers", "file.pt", "--config", CONFIG, f"--model={_BASELINE}"],
         r".*(the experiment's model is NearestView).*",
     ),
 }
@@ -141,5 +142,7 @@ def test_a_mistake_is_one_sentence(
     spoil()
     before = {path: path.stat().st_size for path in tmp_path.iterdir()}
     assert main(["import", *words]) == 2
-    assert re.fullmatch(rf"error: {sentence}\n", capsys.readouterr().err)
+    *notes, answer = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"error: {sentence}", answer)
+    assert all(note.startswith("note: ") for note in notes)
     assert {path: path.stat().st_size for path in tmp_path.iterdir()} == before

@@ -226,3 +226,13 @@ def test_debug_shows_the_traceback(toy: Path) -> None:
 
     with pytest.raises(UserError, match="did you mean 'width'"):
         main([*FIT, "--model.widht=3", "--debug"])
+
+
+def test_a_shortened_name_inside_a_dataclass_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser itself would take it for the whole name."""
+    experiment = Path(__file__).parents[2] / "experiments" / "stereolayers" / "synthetic.yaml"
+    words = ["fit", "--config", str(experiment), "--model.rendering.fragment=3"]
+    assert one_sentence(capsys, words) == (
+        "error: unknown option 'model.init_args.rendering.fragment' (on the command line): RenderingOptions has no "
+        "'fragment'; did you mean 'fragments'?"
+    )
