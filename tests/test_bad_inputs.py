@@ -34,8 +34,14 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    tmp_path: Path,
+    capture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     shutil.copytree(capture, tmp_path / "garden")
+    monkeypatch.setenv("REPSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -172,9 +178,9 @@ BAD: dict[str, tuple[Spoil, list[str], str]] = {
         lambda: Path(_POSES).unlink(),
         CHECK,
         (
-            "LLFF: found 0 usable scenes under garden: 2 folders without poses_bounds.npy. First: "
-            "images_8. Expected <scene>/{poses_bounds.npy, images_8/*.png}, or such a scene itself. See "
-            "docs/data/llff.md for how to get it."
+            "LLFF: found 0 usable val scenes under garden: 2 without poses_bounds.npy. First: images_8. "
+            "Expected <scene>/{poses_bounds.npy, images_8/*.png}, or such a scene itself. See "
+            "docs/data/llff.md"
         ),
     ),
     "a picture too few": (
@@ -278,7 +284,7 @@ BAD: dict[str, tuple[Spoil, list[str], str]] = {
         CHECK,
         (
             "garden/images_8/image000.png is 40x30 (width x height), smaller than data.image_size 64x64; "
-            "lower data.image_size or use larger pictures"
+            "lower data.image_size or set data.on_small: skip"
         ),
     ),
     "picture turned": (

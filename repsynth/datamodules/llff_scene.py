@@ -1,85 +1,94 @@
 """One LLFF capture on disk: photographs, poses_bounds.npy and, where it is there, the sparse COLMAP model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from repsynth.datamodules import colmap
-from repsynth.datamodules.images import image_files, read_size, require_size
+from repsynth.datamodules.capture_fit import Suspects, check_fit, check_pictures
+from repsynth.datamodules.captures import WIDEN, Capture, PictureRules, SparsePoints
+from repsynth.datamodules.images import image_files, read_size
+from repsynth.datamodules.posed_scene import FilePicture, PosedScene
 from repsynth.errors import UserError
 from repsynth.geometry.cameras import check_cameras
 
-WIDEN = (0.9, 1.1)
-"""Factors of near and far: the stored bounds are quantiles, one point in a thousand lies outside."""
-
-HOLD_OUT = 8
-"""Views 0, 8, 16, ... are the test, the rest the training (the split of the NeRF release)."""
+_MODEL = Path("sparse", "0")
+_REMEDY = "make the poses anew, or remove the folder sparse if it is of another capture"
 
 
 @dataclass(frozen=True)
-class LLFFScene:
-    """A capture of N views in COLMAP's units, scaled so that the nearest bound lies at a chosen depth."""
+class LLFFCaptures:
+    """How LLFF captures are read; see `captures.CaptureFormat`."""
 
-    folder: Path
-    files: list[Path]
+    near_depth: float
+    """Depth of the nearest bound after scaling."""
     image_size: tuple[int, int]
-    """(height, width) of the files."""
-    extrinsics: np.ndarray
-    """[N, 4, 4] float64 world to camera, OpenCV axes."""
-    intrinsics: np.ndarray
-    """[3, 3] float64, normalised; the same for all views."""
-    depth_range: tuple[float, float]
-    """Nearest and farthest bound of all views, widened."""
-    median_depth: np.ndarray
-    """[N] of the sparse points that a view sees; without points, midway in 1 / depth between its bounds."""
-    scale: float
-    """Scene units per unit of COLMAP."""
-    distortion: str | None
-    """What the cameras of the sparse model have and poses_bounds.npy cannot say; None for nothing."""
+    """(height, width) that will be asked of the pictures."""
+    images: str | None
+    """Name of the folder of pictures; None takes the smallest that is large enough."""
 
-    @property
-    def name(self) -> str:
-        """That of the folder."""
-        return self.folder.name
+    rules: PictureRules
 
-    @property
-    def held_out(self) -> list[int]:
-        """Numbers of the views kept for evaluation."""
-        return list(range(0, len(self.files), HOLD_OUT))
+    dataset: ClassVar[str] = "LLFF"
+    layout: ClassVar[str] = "<scene>/{poses_bounds.npy, images_8/*.png}, or such a scene itself"
+    absent: str = "without poses_bounds.npy"
 
-    @property
-    def training(self) -> list[int]:
-        """Numbers of the other views."""
-        return [view for view in range(len(self.files)) if view % HOLD_OUT]
+    def holds(self, folder: Path) -> bool:
+        """Whether it has poses."""
+        return (folder / "poses_bounds.npy").is_file()
 
+    def files(self, folder: Path) -> list[Path]:
+        """The poses, all pictures and the sparse model."""
+        directories = [folder / self.images] if self.images else sorted(folder.glob("images*"))
+        pictures = [file for one in directories if one.is_dir() for file in image_files(one)]
+        model = [folder / _MODEL / name for name in colmap.model_parts(folder / _MODEL)]
+        return [folder / "poses_bounds.npy", *directories, *pictures, *model]
 
-def read_scene(folder: Path, near_depth: float, image_size: tuple[int, int], images: str | None) -> LLFFScene:
-    """Read and check everything but the pixels.
+    def read(self, folder: Path) -> Capture:
+        """Cameras in scene units, files in their order; docs/data/llff.md has the sentences for what is wrong."""
+        rows = _read_rows(folder)
+        files = _picture_files(folder, self.images, self.image_size, len(rows))
+        extrinsics, intrinsics = convert_rows(rows)
+        _check_cameras(folder, extrinsics, intrinsics)
+        scale = self.near_depth / rows[:, 15].min()
+        extrinsics[:, :3, 3] *= scale
+        points = seen_points(folder, len(rows), scale)
+        scene = PosedScene(
+            folder.resolve().name,
+            [FilePicture(file) for file in files],
+            np.arange(len(rows)),
+            extrinsics,
+            np.repeat(intrinsics[None], len(rows), axis=0),
+            (scale * rows[:, 15].min() * WIDEN[0], scale * rows[:, 16].max() * WIDEN[1]),
+            _median_depths(scale * rows[:, 15:], extrinsics, points),
+        )
+        full = (float(rows[0, 4]), float(rows[0, 9]))
+        return Capture(folder, scene, files, [file.stem for file in files], [full] * len(files), points)
 
-    Args:
-        folder: of the scene.
-        near_depth: depth of the nearest bound after scaling.
-        image_size: (height, width) that will be asked of the pictures.
-        images: name of the folder of pictures; None takes the smallest that is large enough.
-
-    Raises:
-        UserError: see docs/data/llff.md for the sentences.
-    """
-    rows = _read_rows(folder)
-    full = (rows[0, 4], rows[0, 9])
-    directory = folder / images if images else _smallest_folder(folder, image_size)
-    files, size = _check_pictures(folder, directory, full, len(rows), image_size)
-    extrinsics, intrinsics = convert_rows(rows)
-    _check_cameras(folder, extrinsics, intrinsics)
-    scale = near_depth / rows[:, 15].min()
-    median = _median_depths(folder, rows, extrinsics) * scale
-    extrinsics[:, :3, 3] *= scale
-    near, far = scale * rows[:, 15].min() * WIDEN[0], scale * rows[:, 16].max() * WIDEN[1]
-    return LLFFScene(
-        folder, files, size, extrinsics, intrinsics, (near, far), median, scale, _distortion(folder)
-    )
+    def check(self, capture: Capture) -> None:
+        """See that pictures have one size and that the poses fit them and the sparse points."""
+        suspects = Suspects(
+            head=f"LLFF: {capture.scene.name}",
+            view="the view of row {}".format,
+            sizes="in poses_bounds.npy",
+            places=(
+                "poses_bounds.npy (its columns down, right, backwards, or the order of its rows) does not fit "
+                f"sparse/0: {_REMEDY}"
+            ),
+            bounds=f"poses_bounds.npy (its bounds, or the order of its rows) does not fit sparse/0: {_REMEDY}",
+            pictures=(
+                f"in {capture.files[0].parent} do not show the sparse points where poses_bounds.npy puts them"
+            ),
+            turned=f"its axes are turned, or files and rows are in different orders: {_REMEDY}",
+        )
+        sizes = check_pictures(capture, suspects, self.rules)
+        if len(sizes) == len(capture.files):
+            _check_one_size(capture, sizes)
+        check_fit(capture, suspects, self.rules)
 
 
 def convert_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,15 +113,42 @@ def convert_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return extrinsics, np.array([[focal / width, 0, 0.5], [0, focal / height, 0.5], [0, 0, 1]])
 
 
+def seen_points(folder: Path, rows: int, scale: float) -> SparsePoints | None:
+    """The sparse points and which of them the view of each row sees; None for a capture without points3D.
+
+    Args:
+        folder: of the capture.
+        rows: number of poses.
+        scale: scene units per unit of COLMAP.
+
+    Raises:
+        UserError: for a damaged model, or one of another number of images.
+    """
+    path = colmap.part_file(folder / _MODEL, "points3D")
+    if path is None:
+        return None
+    points = colmap.read_points(path)
+    seen = points.seen_by_each(_image_ids(folder, rows))
+    return SparsePoints(scale * points.positions, points.colours, seen)
+
+
+def distortion(folder: Path) -> str | None:
+    """What the cameras of the sparse model have and poses_bounds.npy cannot say; None for nothing."""
+    path = colmap.part_file(folder / _MODEL, "cameras")
+    cameras = colmap.read_cameras(path).values() if path else ()
+    return next((f"{one.model} {one.distorted}" for one in cameras if one.distorted is not None), None)
+
+
 def _read_rows(folder: Path) -> np.ndarray:
     path = folder / "poses_bounds.npy"
+    name = folder.resolve().name
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"LLFF: {folder.name}: {path} cannot be read ({error}); expected a NumPy file of shape [N, 17]"
+            f"LLFF: {name}: {path} cannot be read ({error}); expected a NumPy file of shape [N, 17]"
         ) from error
-    where = f"LLFF: {folder.name}: poses_bounds.npy"
+    where = f"LLFF: {name}: poses_bounds.npy"
     if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows):
         raise UserError(
             f"{where} is {list(rows.shape)}, expected [N, 17]; a [N, 14] or [N, 20] file is another format"
@@ -135,6 +171,24 @@ def _read_rows(folder: Path) -> np.ndarray:
     return rows
 
 
+def _picture_files(folder: Path, images: str | None, wanted: tuple[int, int], rows: int) -> list[Path]:
+    """The pictures in the order of the rows: sorted by name."""
+    name = folder.resolve().name
+    directory = folder / images if images else _smallest_folder(folder, wanted)
+    if not directory.is_dir():
+        raise UserError(
+            f"LLFF: {name}: no folder {directory} (option data.images); leave the option out to take the smallest "
+            "folder that is large enough"
+        )
+    files = image_files(directory)
+    if len(files) != rows:
+        raise UserError(
+            f"LLFF: {name}: {len(files)} images in {directory} but {rows} rows in poses_bounds.npy; "
+            "they belong together by their sorted order, so the numbers must agree: complete the folder"
+        )
+    return files
+
+
 def _smallest_folder(folder: Path, wanted: tuple[int, int]) -> Path:
     """Of images, images_2, ... the one with the smallest pictures that reach `wanted`, else the largest."""
     sizes = {}
@@ -144,110 +198,54 @@ def _smallest_folder(folder: Path, wanted: tuple[int, int]) -> Path:
             sizes[directory] = read_size(files[0])
     if not sizes:
         raise UserError(
-            f"LLFF: {folder.name}: no pictures under {folder}; expected images, images_4 or images_8 with "
+            f"LLFF: {folder.resolve().name}: no pictures under {folder}; expected images, images_4 or images_8 with "
             "png or jpg files"
         )
     enough = [directory for directory, (h, w) in sizes.items() if h >= wanted[0] and w >= wanted[1]]
     return min(enough, key=lambda one: sizes[one]) if enough else max(sizes, key=lambda one: sizes[one])
 
 
-def _check_pictures(
-    folder: Path, directory: Path, full: tuple[float, float], rows: int, wanted: tuple[int, int]
-) -> tuple[list[Path], tuple[int, int]]:
-    """The files in the order of the rows and their common (height, width)."""
-    if not directory.is_dir():
-        raise UserError(
-            f"LLFF: {folder.name}: no folder {directory} (option data.images); leave the option out to "
-            "take the smallest folder that is large enough"
-        )
-    files = image_files(directory)
-    if len(files) != rows:
-        raise UserError(
-            f"LLFF: {folder.name}: {len(files)} images in {directory} but {rows} rows in poses_bounds.npy; "
-            "they belong together by their sorted order, so the numbers must agree: complete the folder"
-        )
-    sizes = [read_size(file) for file in files]
-    for file, size in zip(files, sizes, strict=True):
+def _check_one_size(capture: Capture, sizes: Sequence[tuple[int, int]]) -> None:
+    for file, size in zip(capture.files, sizes, strict=True):
         if size != sizes[0]:
             raise UserError(
-                f"LLFF: {folder.name}: {file} is {size[1]}x{size[0]}, but {files[0].name} is "
+                f"LLFF: {capture.scene.name}: {file} is {size[1]}x{size[0]}, but {capture.files[0].name} is "
                 f"{sizes[0][1]}x{sizes[0][0]}; all pictures of a folder must have one size"
             )
-    _check_aspect(folder, files[0], sizes[0], full)
-    require_size(files[0], sizes[0], wanted)
-    return files, sizes[0]
-
-
-def _check_aspect(folder: Path, file: Path, size: tuple[int, int], full: tuple[float, float]) -> None:
-    """Smaller copies may be rounded by a pixel, not cropped."""
-    across, down = size[0] * full[1] / full[0] - size[1], size[1] * full[0] / full[1] - size[0]
-    if min(abs(across), abs(down)) > 1:
-        raise UserError(
-            f"LLFF: {folder.name}: {file} is {size[1]}x{size[0]}, which is no reduced copy of the "
-            f"{full[1]:g}x{full[0]:g} in poses_bounds.npy (the aspect ratios differ by more than a pixel); "
-            "use pictures that were scaled, not cropped or turned"
-        )
 
 
 def _check_cameras(folder: Path, extrinsics: np.ndarray, intrinsics: np.ndarray) -> None:
+    name = folder.resolve().name
     determinants = np.linalg.det(extrinsics[:, :3, :3])
     bad = np.flatnonzero(determinants < 0)
     if len(bad):
         raise UserError(
-            f"LLFF: {folder.name}: rotation {bad[0]} has determinant {determinants[bad[0]]:.3g}, expected "
+            f"LLFF: {name}: rotation {bad[0]} has determinant {determinants[bad[0]]:.3g}, expected "
             "1; the axes are mirrored or transposed: poses_bounds.npy must hold the columns down, right, "
             "backwards"
         )
-    where = f"LLFF: {folder.name}: poses_bounds.npy"
     repeated = torch.from_numpy(intrinsics).expand(len(extrinsics), 3, 3)
-    check_cameras(torch.from_numpy(extrinsics), repeated, where)
+    check_cameras(torch.from_numpy(extrinsics), repeated, f"LLFF: {name}: poses_bounds.npy")
 
 
-def seen_points(folder: Path, rows: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
-    """The sparse points that the view of each row sees; None for a capture without points3D.bin.
-
-    Returns:
-        For each row positions [S, 3] float64 in COLMAP's world and colours [S, 3] uint8.
-
-    Raises:
-        UserError: for a damaged model, or one of another number of images.
-    """
-    path = folder / "sparse" / "0" / "points3D.bin"
-    if not path.is_file():
-        return None
-    points = colmap.read_points(path)
-    numbers = [points.seen_by(image) for image in _image_ids(folder, rows)]
-    return [(points.positions[seen], points.colours[seen]) for seen in numbers]
-
-
-def _median_depths(folder: Path, rows: np.ndarray, extrinsics: np.ndarray) -> np.ndarray:
-    """[N] median depth of each view, in COLMAP's units; see `LLFFScene.median_depth`."""
-    median = 2 / (1 / rows[:, 15] + 1 / rows[:, 16])
-    for view, (positions, _) in enumerate(seen_points(folder, len(rows)) or []):
-        depths = positions @ extrinsics[view, 2, :3] + extrinsics[view, 2, 3]
-        if (depths > 0).any():
-            median[view] = np.median(depths[depths > 0])
+def _median_depths(bounds: np.ndarray, extrinsics: np.ndarray, points: SparsePoints | None) -> np.ndarray:
+    """[N] median depth of the points each view sees; without any, midway in 1 / depth between its bounds [N, 2]."""
+    median: np.ndarray = 2 / (1 / bounds).sum(axis=1)
+    for view, depths in enumerate(points.depths(extrinsics) if points else []):
+        if len(depths):
+            median[view] = np.median(depths)
     return median
 
 
 def _image_ids(folder: Path, rows: int) -> list[int]:
     """COLMAP's image id of each row: rows are in the order of names; without images.bin ids count from 1."""
-    path = folder / "sparse" / "0" / "images.bin"
-    if not path.is_file():
+    path = colmap.part_file(folder / _MODEL, "images")
+    if path is None:
         return list(range(1, rows + 1))
     photographs = colmap.read_photographs(path)
     if len(photographs) != rows:
         raise UserError(
-            f"LLFF: {folder.name}: {len(photographs)} images in {path} but {rows} rows in poses_bounds.npy; "
+            f"LLFF: {folder.resolve().name}: {len(photographs)} images in {path} but {rows} rows in poses_bounds.npy; "
             "remove the sparse folder or take both from the same run of COLMAP"
         )
     return sorted(photographs, key=lambda key: photographs[key].name)
-
-
-def _distortion(folder: Path) -> str | None:
-    path = folder / "sparse" / "0" / "cameras.bin"
-    cameras = colmap.read_cameras(path).values() if path.is_file() else ()
-    for camera in cameras:
-        if any(camera.distortion):
-            return f"{camera.model} {', '.join(f'{value:.4g}' for value in camera.distortion)}"
-    return None

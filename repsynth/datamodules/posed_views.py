@@ -3,10 +3,10 @@
 from typing import NotRequired, TypedDict, cast
 
 import numpy as np
-from torch.utils.data import default_collate
 
 from repsynth.batches import PosedViews
 from repsynth.datamodules.colour import jitter_colours
+from repsynth.datamodules.transport import stack
 from repsynth.datamodules.views import Choice
 
 
@@ -87,8 +87,8 @@ def augmented(example: PosedExample, rng: np.random.Generator) -> PosedExample:
 
 def collate(examples: list[PosedExample]) -> PosedViews:
     """Join examples; all have the same shapes and the same keys."""
-    batch = default_collate([{k: v for k, v in example.items() if k != "id"} for example in examples])
-    return cast(PosedViews, {"ids": [example["id"] for example in examples], **batch})
+    arrays = [{key: value for key, value in example.items() if key != "id"} for example in examples]
+    return cast(PosedViews, stack(arrays, ids=[example["id"] for example in examples]))
 
 
 def _mirror(frames: Frames) -> Frames:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from repsynth.batches import PosedViews
 from repsynth.datamodules.base import DataModule, EvalStage, Part
 from repsynth.datamodules.images import Fit, require_size
-from repsynth.datamodules.posed_scene import PosedScene, SceneReader
+from repsynth.datamodules.posed_scene import Picture, PosedScene, SceneReader
 from repsynth.datamodules.posed_views import PosedExample, collate
 from repsynth.datamodules.scene_examples import (
     EvaluationScenes,
@@ -208,9 +208,18 @@ class SceneData(DataModule):
             return f"shorter than {self.views.sources + self.views.novel}"
         if usable != "yes":
             return usable
-        first, size = scene.pictures[0], scene.pictures[0].size()
+        return self._size_complaint(scene.pictures[0])
+
+    def _size_complaint(self, picture: Picture) -> str | None:
+        """Why a picture's scene is of no use: it does not reach `image_size`."""
+        try:
+            size = picture.size()
+        except UserError:
+            if self.on_bad_image == "skip":  # whoever reads it counts it
+                return None
+            raise
         if self.on_small == "error":
-            require_size(first.label, size, self.image_size, "or set data.on_small: skip")
+            require_size(picture.label, size, self.image_size, "or set data.on_small: skip")
         elif size[0] < self.image_size[0] or size[1] < self.image_size[1]:
             return "smaller than data.image_size"
         return None

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, require_size
 from repsynth.datamodules.posed_scene import Picture, PosedScene, SceneReader
-from repsynth.datamodules.posed_views import Frames, PosedExample, assemble, augmented
+from repsynth.datamodules.posed_views import Frames, PosedExample, augmented
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.views import Choice, NoExampleError, ViewSampling
 from repsynth.errors import UserError
@@ -56,25 +56,46 @@ def load_frames(scene: PosedScene, numbers: list[int], options: PictureOptions) 
     Raises:
         UserError: a picture is missing, damaged, of a mode that is not accepted, or too small.
     """
-    images, intrinsics = [], []
-    for number in numbers:
-        image, stored = _load(scene.pictures[number], options)
-        images.append(image)
-        intrinsics.append(fit_intrinsics(scene.intrinsics[number], stored, options.size, options.fit))
+    images = np.empty((len(numbers), 3, *options.size), dtype=np.uint8)
+    stored = []
+    for image, number in zip(images, numbers, strict=True):
+        image[:], size = _load(scene.pictures[number], options)
+        stored.append(size)
     return {
-        "images": np.stack(images) if images else np.empty((0, 3, *options.size), dtype=np.uint8),
+        "images": images,
         "extrinsics": scene.extrinsics[numbers],
-        "intrinsics": np.stack(intrinsics) if intrinsics else np.empty((0, 3, 3)),
+        "intrinsics": _fitted(scene.intrinsics[numbers], stored, options),
     }
+
+
+def _fitted(intrinsics: np.ndarray, stored: list[tuple[int, int]], options: PictureOptions) -> np.ndarray:
+    """The intrinsics [N, 3, 3] of fitted pictures that were stored in these sizes."""
+    for size in set(stored):
+        same = [place for place, other in enumerate(stored) if other == size]
+        intrinsics[same] = fit_intrinsics(intrinsics[same], size, options.size, options.fit)
+    return intrinsics
 
 
 def make_example(name: str, scene: PosedScene, choice: Choice, options: PictureOptions) -> PosedExample:
     """Read an example; depth figures are those of the scene and of the reference view."""
     frames = load_frames(scene, [*choice.sources, *choice.novel], options)
     inputs = len(choice.sources)
-    places = Choice(list(range(inputs)), list(range(inputs, len(frames["images"]))))
-    median = float(scene.median_depth[choice.sources[0]])
-    return assemble(name, frames, places, scene.depth_range, median)
+    return {
+        "id": name,
+        "source": _cut(frames, slice(inputs)),
+        "novel": _cut(frames, slice(inputs, None)),
+        "depth_range": np.array(scene.depth_range, dtype=np.float32),
+        "median_depth": np.array(scene.median_depth[choice.sources[0]], dtype=np.float32),
+    }
+
+
+def _cut(frames: Frames, part: slice) -> Frames:
+    """Neighbouring frames without a copy of their images, cameras as float32."""
+    return {
+        "images": frames["images"][part],
+        "extrinsics": frames["extrinsics"][part].astype(np.float32),
+        "intrinsics": frames["intrinsics"][part].astype(np.float32),
+    }
 
 
 @dataclass

@@ -1,15 +1,12 @@
 """What is usable of a data set, found out once and kept in a cache beside other data of the user."""
 
-import fcntl
-import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
+from repsynth.cache import cached, default_cache, key_of
 from repsynth.datamodules.posed_scene import PosedScene, SceneReader, UnusableSceneError
 from repsynth.errors import UserError
 
@@ -95,49 +92,10 @@ def cached_survey(
         options: everything else that the outcome depends on.
         folder: of the cache; None takes `default_cache()`.
     """
-    folder = folder or default_cache()
-    path = folder / f"survey-{_key(reader, f'{options} {skip_bad}')}.json"
-    with _alone(path) as writable:
-        known = _read(path)
-        if known is None:
-            known = survey(reader, complaint, skip_bad)
-            if writable:
-                _write(path, known)
-        return known
-
-
-def default_cache() -> Path:
-    """`REPSYNTH_CACHE`, else repsynth below `XDG_CACHE_HOME` or ~/.cache."""
-    given = os.environ.get("REPSYNTH_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repsynth"
-
-
-def _key(reader: SceneReader, options: str) -> str:
-    digest = hashlib.sha256(f"{_VERSION} {reader} {options}".encode())
-    for name in reader.names():
-        for file in reader.files(name):
-            try:
-                state = file.stat()
-                digest.update(f"{file.absolute()} {state.st_size} {state.st_mtime_ns}\n".encode())
-            except OSError:
-                digest.update(f"{file.absolute()} missing\n".encode())
-    return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Hold the lock of a cache file; yields whether the cache can be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
-    except OSError:
-        yield False
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield True
+    files = (file for name in reader.names() for file in reader.files(name))
+    key = key_of(_VERSION, reader, options, skip_bad, files=files)
+    path = (folder or default_cache()) / f"survey-{key}.json"
+    return cached(path, _read, lambda: survey(reader, complaint, skip_bad), _write)
 
 
 def _read(path: Path) -> Survey | None:
@@ -147,7 +105,5 @@ def _read(path: Path) -> Survey | None:
         return None
 
 
-def _write(path: Path, known: Survey) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-        json.dump(asdict(known), file)
-    Path(file.name).replace(path)
+def _write(known: Survey, file: BinaryIO) -> None:
+    file.write(json.dumps(asdict(known)).encode())

@@ -127,12 +127,17 @@ class ViewSampling:
             return "too short"
         if self.sources == 1:
             return "yes"
-        distances = np.linalg.norm(centres[:, None] - centres, axis=-1)
-        if self.mode not in ("nearest", "neighbours"):
-            distances[np.abs(numbers[:, None] - numbers) >= self.window] = 0
-        if distances.max() <= STATIC:
-            return "static"
-        return "yes" if self._within(distances).any() else "without an allowed baseline"
+        # Frame against its next, its next but one, ...: nearly every clip is done after the first round.
+        longest, anywhere = 0.0, self.mode in ("nearest", "neighbours")
+        for lag in range(1, len(centres)):
+            distances = np.linalg.norm(centres[lag:] - centres[:-lag], axis=1)
+            within = anywhere | (numbers[lag:] - numbers[:-lag] < self.window)
+            if not within.any():
+                break
+            if self._within(distances[within]).any():
+                return "yes"
+            longest = max(longest, float(distances[within].max()))
+        return "without an allowed baseline" if longest > STATIC else "static"
 
     def _allows(self, sources: list[int], centres: np.ndarray) -> bool:
         reference, *others = sources

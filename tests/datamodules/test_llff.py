@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 from repsynth.datamodules import colmap
-from repsynth.datamodules.llff import LLFF, nearest_views
-from repsynth.datamodules.llff_fit import check_fit
-from repsynth.datamodules.llff_scene import LLFFScene, convert_rows, read_scene
+from repsynth.datamodules.captures import Capture, PictureRules, is_held_out
+from repsynth.datamodules.held_out import held_out_choice
+from repsynth.datamodules.llff import LLFF
+from repsynth.datamodules.llff_scene import LLFFCaptures, convert_rows, distortion
+from repsynth.datamodules.posed_scene import PosedScene
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.views import Mode, camera_centres
 from repsynth.errors import UserError
@@ -33,8 +35,28 @@ def capture(original: tuple[Path, np.ndarray], tmp_path: Path) -> Path:
     return Path(shutil.copytree(original[0], tmp_path / "garden"))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 def llff(root: Path, **options: object) -> LLFF:
     return LLFF(str(root), **{"image_size": (48, 48), "seed": 0, **options})
+
+
+def read(
+    folder: Path, near: float = 1.25, size: tuple[int, int] = (48, 48), images: str | None = None
+) -> Capture:
+    return LLFFCaptures(near, size, images, PictureRules(False, False)).read(folder)
+
+
+def held_out(scene: PosedScene) -> list[int]:
+    numbers: list[int] = np.flatnonzero(is_held_out(scene)).tolist()
+    return numbers
+
+
+def training(scene: PosedScene) -> list[int]:
+    return [view for view in range(len(scene.pictures)) if view not in held_out(scene)]
 
 
 def three_checks(
@@ -90,29 +112,35 @@ def test_fern_agrees_with_its_expected_numbers(shared_dir: Path) -> None:
     import json
 
     expected = json.loads((shared_dir / "data" / "llff" / "fern_expected.json").read_text())
-    scene = read_scene(shared_dir / "data" / "llff" / "fern", 1.25, (256, 256), None)
+    folder = shared_dir / "data" / "llff" / "fern"
+    scene = read(folder, size=(256, 256)).scene
     scale = 1.25 / expected["near_far_scene"][0]
-    assert len(scene.files) == expected["views"] and scene.held_out == expected["holdout_every_8"]
+    assert len(scene.pictures) == expected["views"] and held_out(scene) == expected["holdout_every_8"]
     fx, fy, cx, cy = expected["intrinsics_normalised_fx_fy_cx_cy"]
-    np.testing.assert_allclose(scene.intrinsics, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    np.testing.assert_allclose(scene.intrinsics, [[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]] * expected["views"])
     near, far = np.array(expected["near_far_scene"]) * scale * (0.9, 1.1)
     np.testing.assert_allclose(scene.depth_range, (near, far))
     for view, matrix in expected["w2c_opencv_3x4"].items():
         pose = scene.extrinsics[int(view), :3] * [1, 1, 1, 1 / scale]
         np.testing.assert_allclose(pose, matrix, atol=1e-8)
     for sample in expected["reprojection"]:
-        camera = Cameras(torch.tensor(scene.extrinsics[sample["view"]]), torch.tensor(scene.intrinsics))
+        camera = Cameras(torch.tensor(scene.extrinsics[sample["view"]]), torch.tensor(scene.intrinsics[0]))
         pixels, depth = camera.project(torch.tensor(sample["world_xyz"], dtype=torch.float64) * scale)
         np.testing.assert_allclose(pixels, sample["uv_normalised"], atol=1e-6)
         np.testing.assert_allclose(depth / scale, sample["depth"], atol=1e-5)
-    assert scene.distortion == "SIMPLE_RADIAL 0.01975"
+    assert distortion(folder) == "SIMPLE_RADIAL 0.01975"
 
 
-def transpose_rotations(scene: LLFFScene) -> LLFFScene:
+def transpose_rotations(capture: Capture) -> Capture:
+    scene = capture.scene
     extrinsics = scene.extrinsics.copy()
     extrinsics[:, :3, :3] = extrinsics[:, :3, :3].swapaxes(1, 2)
     extrinsics[:, :3, 3:] = -extrinsics[:, :3, :3] @ camera_centres(scene.extrinsics)[..., None]
-    return replace(scene, extrinsics=extrinsics)
+    return replace(capture, scene=replace(scene, extrinsics=extrinsics))
+
+
+def reverse_pictures(capture: Capture) -> Capture:
+    return replace(capture, scene=replace(capture.scene, pictures=capture.scene.pictures[::-1]))
 
 
 @pytest.mark.parametrize(
@@ -122,16 +150,17 @@ def transpose_rotations(scene: LLFFScene) -> LLFFScene:
             transpose_rotations,
             r"% of the sparse points that the view of row \d+ sees lie outside of its picture",
         ),
-        (lambda scene: replace(scene, files=scene.files[::-1]), "or files and rows are in different orders"),
+        (reverse_pictures, "or files and rows are in different orders"),
     ],
 )
 def test_fern_with_cameras_of_its_own_that_do_not_fit(
-    shared_dir: Path, spoil: Callable[[LLFFScene], LLFFScene], sentence: str
+    shared_dir: Path, spoil: Callable[[Capture], Capture], sentence: str
 ) -> None:
-    scene = read_scene(shared_dir / "data" / "llff" / "fern", 1.25, (256, 256), None)
-    check_fit(scene)
+    form = LLFFCaptures(1.25, (256, 256), None, PictureRules(False, False))
+    capture = form.read(shared_dir / "data" / "llff" / "fern")
+    form.check(capture)
     with pytest.raises(UserError, match=sentence):
-        check_fit(spoil(scene))
+        form.check(spoil(capture))
 
 
 @pytest.mark.filterwarnings("ignore:LLFF. fern. the photographs are distorted")
@@ -141,7 +170,9 @@ def test_fern_gives_batches(shared_dir: Path) -> None:
     )
     data.check()
     assert data.describe() == {
-        "scenes": 1,
+        "train scenes": 1,
+        "val scenes": 1,
+        "test scenes": 1,
         "training samples": 4,
         "samples per epoch": 4,
         "validation samples": 3,
@@ -155,10 +186,31 @@ def test_depths_are_scaled_so_that_near_is_where_it_was_asked(original: tuple[Pa
     folder, poses = original
     rows = np.load(folder / "poses_bounds.npy")
     for near_depth in (1.25, 2.0):
-        scene = read_scene(folder, near_depth, (48, 48), None)
+        scene = read(folder, near_depth).scene
         scale = near_depth / rows[:, 15].min()
         np.testing.assert_allclose(camera_centres(scene.extrinsics), camera_centres(poses) * scale)
         assert scene.depth_range == pytest.approx((0.9 * near_depth, 1.1 * scale * rows[:, 16].max()))
+
+
+def test_a_sparse_model_in_text_form_says_the_same(capture: Path) -> None:
+    before = read(capture)
+    place = capture / "sparse" / "0"
+    points = colmap.read_points(place / "points3D.bin")
+    lines = [
+        f"{n} {' '.join(map(str, [*points.positions[n].tolist(), *points.colours[n].tolist()]))} 0.1 "
+        f"{points.track_images[n]} 0"
+        for n in range(len(points.positions))
+    ]
+    (place / "points3D.txt").write_text("\n".join(lines))
+    (place / "cameras.txt").write_text("1 SIMPLE_RADIAL 512 384 400 256 192 0.02\n")
+    for file in place.glob("*.bin"):
+        file.unlink()
+    after = read(capture)
+    np.testing.assert_array_equal(after.scene.median_depth, before.scene.median_depth)
+    assert distortion(capture) == "SIMPLE_RADIAL 0.02"
+    change_rows(turn_cameras)(capture)
+    with pytest.raises(UserError, match=r"do not show the sparse points where poses_bounds\.npy puts them"):
+        llff(capture).check()
 
 
 def test_median_depth_is_that_of_the_points_a_view_sees(capture: Path) -> None:
@@ -172,33 +224,32 @@ def test_median_depth_is_that_of_the_points_a_view_sees(capture: Path) -> None:
         seen = [torch.tensor(points.positions[points.seen_by(image)]) for image in ids]
         return [scale * float(np.median(c.to_camera(p)[:, 2])) for c, p in zip(camera, seen, strict=True)]
 
-    scene = read_scene(capture, 1.25, (48, 48), None)
-    np.testing.assert_allclose(scene.median_depth, medians(list(range(1, 11))))
+    np.testing.assert_allclose(read(capture).scene.median_depth, medians(list(range(1, 11))))
     # With images.bin the ids are those of the names in order.
     ids = [3, 1, 2, 10, 9, 8, 7, 6, 5, 4]
     write_photographs(capture / "sparse" / "0", extrinsics, ids)
-    np.testing.assert_allclose(read_scene(capture, 1.25, (48, 48), None).median_depth, medians(ids))
+    np.testing.assert_allclose(read(capture).scene.median_depth, medians(ids))
     # Without points: midway in inverse depth.
     shutil.rmtree(capture / "sparse")
     middle = scale * 2 / (1 / rows[:, 15] + 1 / rows[:, 16])
-    np.testing.assert_allclose(read_scene(capture, 1.25, (48, 48), None).median_depth, middle)
+    np.testing.assert_allclose(read(capture).scene.median_depth, middle)
 
 
-def scene_of(data: LLFF) -> LLFFScene:
-    return data.scenes[0]
+def scene_of(data: LLFF) -> PosedScene:
+    return data.reader("val").read("garden")
 
 
 def test_held_out_views_are_seen_from_the_nearest_training_views(original: tuple[Path, np.ndarray]) -> None:
     data = llff(original[0], source_views=3)
     scene, examples = scene_of(data), data.eval_dataset("val")
-    assert scene.held_out == [0, 8] and scene.training == [1, 2, 3, 4, 5, 6, 7, 9]
+    assert held_out(scene) == [0, 8] and training(scene) == [1, 2, 3, 4, 5, 6, 7, 9]
     centres = camera_centres(scene.extrinsics)
-    for index, view in enumerate(scene.held_out):
+    for index, view in enumerate(held_out(scene)):
         example: Any = examples[SampleKey(0, index)]
         assert example["id"] == f"garden/image{view:03d}"
         np.testing.assert_allclose(example["novel"]["extrinsics"][0], scene.extrinsics[view], rtol=1e-6)
-        order = sorted(scene.training, key=lambda other: np.linalg.norm(centres[other] - centres[view]))
-        assert nearest_views(scene, view, scene.training) == order
+        order = sorted(training(scene), key=lambda other: np.linalg.norm(centres[other] - centres[view]))
+        assert held_out_choice(scene, view, data.views) == (order[:3], [view])
         expected = scene.extrinsics[order[:3]]
         np.testing.assert_allclose(example["source"]["extrinsics"], expected, rtol=1e-6, atol=1e-7)
         assert example["median_depth"] == pytest.approx(scene.median_depth[order[0]])
@@ -207,7 +258,8 @@ def test_held_out_views_are_seen_from_the_nearest_training_views(original: tuple
 @pytest.mark.parametrize("mode", ["neighbours", "extrapolation", "nearest"])
 def test_training_never_sees_a_held_out_view(original: tuple[Path, np.ndarray], mode: Mode) -> None:
     data = llff(original[0], mode=mode, samples_per_scene=60)
-    held = scene_of(data).extrinsics[scene_of(data).held_out].astype(np.float32)
+    scene = scene_of(data)
+    held = scene.extrinsics[held_out(scene)].astype(np.float32)
     examples: Any = data.train_dataset()
     seen = set()
     for index in range(60):
@@ -223,9 +275,10 @@ def test_a_folder_of_scenes_is_read_in_the_order_of_names(tmp_path: Path) -> Non
         write_capture(tmp_path / name, views=9, sparse=False)
     (tmp_path / "notes").mkdir()
     data = llff(tmp_path, samples_per_scene=3)
-    with pytest.warns(UserWarning, match=r"found 2 usable scenes .*: 1 folders without .* First: notes."):
+    told = r"found 2 usable train scenes .*: 1 without poses_bounds.npy. First: notes; the dropped ones are left out"
+    with pytest.warns(UserWarning, match=told):
         data.check()
-    assert [scene.name for scene in data.scenes] == ["a", "b"]
+    assert data.survey("train").usable == data.survey("test").usable == ["a", "b"]
     examples: Any = data.train_dataset()
     assert [examples[SampleKey(0, index)]["id"] for index in (0, 2, 3)] == ["a/0000", "a/0002", "b/0000"]
     held: Any = data.eval_dataset("test")
@@ -238,9 +291,9 @@ def test_the_smallest_sufficient_folder_is_taken(capture: Path) -> None:
     (capture / "images_4").mkdir()
     for file in (capture / "images_8").iterdir():
         Image.open(file).resize((128, 96)).save(capture / "images_4" / file.name)
-    sizes = {wanted: read_scene(capture, 1, wanted, None).image_size for wanted in [(48, 64), (49, 49)]}
+    sizes = {wanted: read(capture, size=wanted).scene.pictures[3].size() for wanted in [(48, 64), (49, 49)]}
     assert sizes == {(48, 64): SMALL, (49, 49): (96, 128)}
-    assert read_scene(capture, 1, (48, 64), "images_4").image_size == (96, 128)
+    assert read(capture, size=(48, 64), images="images_4").scene.pictures[0].size() == (96, 128)
 
 
 def test_crops_keep_the_geometry(original: tuple[Path, np.ndarray]) -> None:
@@ -336,7 +389,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no poses": (
         lambda f: (f / "poses_bounds.npy").unlink(),
-        r"LLFF: found 0 usable scenes under .*garden: 2 folders without poses_bounds.npy. First: images_8.",
+        r"LLFF: found 0 usable train scenes under .*garden: 2 without poses_bounds.npy. First: images_8. Expected <",
     ),
     "too few rows": (
         change_rows(lambda rows: rows[:9]),
@@ -399,7 +452,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "small pictures": (
         resave((40, 30)),
-        r"image000.png is 40x30 \(width x height\), smaller than data.image_size 48x48",
+        r"image001.png is 40x30 \(width x height\), smaller than data.image_size 48x48; lower data.image_size or set",
     ),
     "turned picture": (turn, r"image004.png: has the EXIF orientation 6, .* pixels as stored, expected 1"),
     "cut cameras": (cut("sparse/0/cameras.bin"), r"cameras.bin: is no whole COLMAP file"),
@@ -414,7 +467,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
             shutil.rmtree(f / "sparse"),
             change_rows(lambda rows: rows[:3])(f),
         ],
-        r"LLFF: garden: 2 training views with data.window 5 cannot give 2 input and 1 novel views; 3 frames",
+        r"LLFF: found 0 usable train scenes under .*garden: 1 shorter than 3. First: garden. Expected <scene>",
     ),
 }
 

@@ -132,3 +132,30 @@ def test_centre_of_a_camera() -> None:
     pose[:3, :3] = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     pose[:3, 3] = -pose[:3, :3] @ [1, 2, 3]
     np.testing.assert_allclose(camera_centres(pose[None]), [[1, 2, 3]])
+
+
+@pytest.mark.parametrize("mode", ["random", "neighbours"])
+@pytest.mark.parametrize(("least", "most"), [(0.0, None), (0.3, None), (0.0, 0.2), (0.25, 0.4)])
+def test_usable_agrees_with_all_pairs(mode: Mode, least: float, most: float | None) -> None:
+    sampling = ViewSampling(mode, 4, 2, 1, least, most)
+    seen = set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        numbers = np.sort(rng.choice(12, 6, replace=False))
+        centres = np.cumsum(rng.choice([0.0, 0.0, 0.1], (6, 1)), axis=0) * np.ones(3) / 3**0.5
+        pairs = [
+            np.linalg.norm(centres[i] - centres[j])
+            for i in range(6)
+            for j in range(i)
+            if mode == "neighbours" or numbers[i] - numbers[j] < 4
+        ]
+        allowed = [d for d in pairs if d > 1e-6 and d >= least and (most is None or d <= most)]
+        found = sampling.usable(centres, numbers)
+        seen.add(found)
+        if found == "too short":
+            assert not any(np.sum((numbers >= s) & (numbers < s + 4)) >= 3 for s in numbers)
+        elif allowed:
+            assert found == "yes"
+        else:
+            assert found == ("static" if max(pairs) <= 1e-6 else "without an allowed baseline")
+    assert "yes" in seen

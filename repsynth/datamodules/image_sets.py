@@ -1,0 +1,121 @@
+"""What set figures need of a data module: real images to compare with, and numbers of samples to generate."""
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from repsynth.datamodules.base import DataModule, EvalStage, length
+from repsynth.datamodules.samplers import SampleKey
+from repsynth.errors import require_at_least
+
+
+class RealImages(DataModule):
+    """A data module with a set of real images to compare generated ones with.
+
+    A subclass gives `real_images` and `signature`, besides what every data module gives.
+
+    Args:
+        real_samples: real images that generated ones are compared with, the first in the order of the set; published
+            figures take 50000. A smaller set counts whole.
+
+    Raises:
+        UserError: for fewer than 2 of them.
+    """
+
+    def __init__(
+        self,
+        real_samples: int = 50_000,
+        **loaders: Any,  # noqa: ANN401  those of DataModule
+    ) -> None:
+        super().__init__(**loaders)
+        require_at_least("data", 2, real_samples=real_samples)
+        self.real_samples = real_samples
+
+    def real_images(self, stage: EvalStage) -> Dataset[Any]:
+        """The images, indexed by `SampleKey`, in a fixed order and without augmentation.
+
+        An item is {"ids": str, "images": uint8 [3, H, W]}; ids are unique, images are of one size.
+        """
+        raise NotImplementedError
+
+    def signature(self, stage: EvalStage) -> str:
+        """What the pixels of `real_images` depend on, in one line: another set, or another way to its images, must
+        give another line. Statistics are cached under it.
+
+        For files that is path, size and time of change of each (`repsynth.cache.key_of`), and every option between
+        file and pixel; `real_samples` is to be counted in, see `real_count`.
+        """
+        raise NotImplementedError
+
+    def real_count(self, stage: EvalStage) -> int:
+        """How many of the real images count."""
+        return min(self.real_samples, length(self.real_images(stage)))
+
+    def real_loader(self, stage: EvalStage) -> DataLoader[Any]:
+        """The real images that count, each once over all ranks, as `batches.Real`."""
+        return self._eval_loader(First(self.real_images(stage), self.real_count(stage)))
+
+
+class GeneratedSets(RealImages):
+    """A data module whose evaluation samples are numbers: what a generator of images from nothing is asked for.
+
+    Args:
+        val_samples: images to generate at every validation.
+        test_samples: images to generate for a test; published figures take 50000.
+        eval_seed: of the samples to generate: figures of two models with the same seed stand on the same latents.
+
+    Raises:
+        UserError: for fewer than 1 sample or a negative seed.
+    """
+
+    def __init__(
+        self,
+        val_samples: int = 5000,
+        test_samples: int = 50_000,
+        eval_seed: int = 0,
+        **sets: Any,  # noqa: ANN401  those of RealImages
+    ) -> None:
+        super().__init__(**sets)
+        require_at_least("data", 1, val_samples=val_samples, test_samples=test_samples)
+        require_at_least("data", 0, eval_seed=eval_seed)
+        self.val_samples = val_samples
+        self.test_samples = test_samples
+        self.eval_seed = eval_seed
+
+    def eval_dataset(self, stage: EvalStage) -> Dataset[Any]:
+        """Numbers of samples to generate; joined to `batches.Numbered`."""
+        return Numbers(self.val_samples if stage == "val" else self.test_samples, self.eval_seed)
+
+
+class Numbers(Dataset[dict[str, Any]]):
+    """The samples 0 .. count - 1 of a seed."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        # Ids of one width sort as their numbers do.
+        return {
+            "ids": f"{key.index:0{len(str(self.count - 1))}d}",
+            "numbers": torch.tensor(key.index),
+            "seeds": torch.tensor(self.seed),
+        }
+
+
+class First(Dataset[Any]):
+    """The first `count` examples of a data set."""
+
+    def __init__(self, dataset: Dataset[Any], count: int) -> None:
+        self.dataset = dataset
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: SampleKey) -> Any:  # noqa: ANN401
+        return self.dataset[key]
