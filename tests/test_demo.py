@@ -9,7 +9,7 @@ from repsynth import demo
 
 SHIPPED = Path(__file__).parents[1] / "experiments" / "stereolayers" / "synthetic.yaml"
 SMALLER = {
-    "model": {"planes": 2, "geometry_width": 2, "coloring_width": 2, "path_frames": 4},
+    "model": {"planes": 2, "geometry_width": 2, "coloring_width": 2, "prediction": {"frames": 4}},
     "data": {"train_scenes": 8, "eval_scenes": 2, "eval_batch_size": 2, "num_workers": 0},
 }
 
@@ -20,7 +20,7 @@ def test_demo_leaves_table_grid_video_and_says_where(
 ) -> None:
     config = yaml.safe_load(SHIPPED.read_text())
     for section, options in SMALLER.items():
-        assert options.keys() - {"path_frames"} <= config[section]["init_args"].keys()
+        assert options.keys() - {"prediction"} <= config[section]["init_args"].keys()
         config[section]["init_args"] |= options
     experiment = tmp_path / "experiments" / "stereolayers" / "synthetic.yaml"
     experiment.parent.mkdir(parents=True)

@@ -16,16 +16,16 @@ OPTIONAL = {"albumentations", "av", "face_alignment", "nvdiffrast", "pytorch3d",
 
 # Each layer may import those to its right and itself.
 LAYERS = [
-    {"cli", "comparison", "demo", "__main__"},
+    {"benchmark", "cli", "comparison", "demo", "__main__"},
     {"reference"},
     {"modules"},
     {"callbacks", "datamodules"},
-    {"losses", "metrics"},
+    {"exports", "losses", "metrics"},
     {"nn", "geometry"},
-    {"checkpoints", "media", "schedules", "weights"},
+    {"cache", "checkpoints", "media", "schedules", "weights"},
     {"batches", "card", "errors", "torchvision_guard"},
 ]
-WITHOUT_LIGHTNING = ("geometry", "losses", "metrics", "nn", "reference")
+WITHOUT_LIGHTNING = ("exports", "geometry", "losses", "metrics", "nn", "reference")
 
 
 def package_path(path: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The figures of every paired method: one row per sample, each sample exactly once on any number of ranks."""
+"""The figures of every method, each sample counted exactly once on any number of ranks."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,35 +8,39 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
-from repsynth.batches import Paired
 from repsynth.callbacks.determinism import samples_seen
+from repsynth.callbacks.outputs import Stage, require_paired
+from repsynth.callbacks.set_figures import SetFigures, SetResult
 from repsynth.callbacks.shards import SharedBuffers, let_every_rank_evaluate
-from repsynth.errors import UserError
 from repsynth.metrics.crop import check_crop
 from repsynth.metrics.lpips import Backbone
-from repsynth.metrics.scores import Metric, Scores, check_density, check_metrics
+from repsynth.metrics.scores import PAIR_METRICS, Metric, Scores, check_density, check_metrics
+from repsynth.metrics.set_scores import SET_METRICS, SetMetric, SetOptions, SetScores
 from repsynth.metrics.table import Row, Summary, gather, summarize, write_csv, write_json
 from repsynth.weights import AUTO
-
-Stage = Literal["val", "test"]
 
 
 class Evaluation(pl.Callback):
     """Scores what `validation_step` and `test_step` return.
 
-    Figures are computed per image at once, in float32, and only numbers are kept. At the end of the epoch
-    the rows of all ranks are gathered once, sorted by id and averaged in float64. The means are logged as
-    `val/psnr` and so on, on every rank, so that checkpoints can monitor them. Rank zero writes
-    `evaluation/<stage>.json` and `.csv` below the trainer's `default_root_dir`. The networks of metrics live
-    here, never in the module.
+    Figures of pairs (psnr, ssim, lpips, flip) need steps that return `batches.Paired`. They are computed per image at
+    once, in float32, and only numbers are kept. At the end of the epoch the rows of all ranks are gathered once,
+    sorted by id and averaged in float64.
 
-    The sanity check runs the figures, so that mistakes show early, and leaves nothing behind.
+    Figures of sets (fid, kid, precision, recall) take `batches.Generated`, or the predictions of `Paired`, as 8-bit
+    images. Real images are those of the data module (`datamodules.image_sets.RealImages`), whose statistics are
+    cached, or else the expected ones of `Paired`. See `metrics.set_scores`.
+
+    All are logged as `val/psnr`, `val/fid` and so on, on every rank, so that checkpoints can monitor them. Rank zero
+    writes `evaluation/<stage>.json`, and `.csv` with the figures of pairs, below the trainer's `default_root_dir`. The
+    networks of metrics live here, never in the module.
+
+    The sanity check runs the figures' networks, so that mistakes show early, and leaves nothing behind.
 
     Args:
-        metrics: Which figures, in the order of the tables.
-        crop: Central part that counts: a fraction of each side, or pixels if above 1.
+        metrics: Which figures, in the order of the tables; those of pairs come first.
+        crop: Central part that counts for figures of pairs: a fraction of each side, or pixels if above 1.
         stages: Where figures are computed; others may return what they like.
         ssim_border: "zero" as in the papers' scorer, "valid" as Wang et al.
         flip_pixels_per_degree: How large the image is seen; None is the paper's desk, 67.02.
@@ -44,6 +48,7 @@ class Evaluation(pl.Callback):
         lpips_weights: "auto" finds or fetches the published file, "random" is a stand-in whose figure is
             called lpips_random, anything else is a path.
         download: Whether weights may be fetched.
+        sets: How figures of sets are computed; None takes the defaults.
 
     Raises:
         UserError: For options that make no sense.
@@ -51,7 +56,7 @@ class Evaluation(pl.Callback):
 
     def __init__(
         self,
-        metrics: Sequence[Metric] = ("psnr", "ssim", "lpips", "flip"),
+        metrics: Sequence[Metric | SetMetric] = ("psnr", "ssim", "lpips", "flip"),
         crop: float = 1.0,
         stages: Sequence[Stage] = ("val", "test"),
         ssim_border: Literal["zero", "valid"] = "zero",
@@ -59,14 +64,15 @@ class Evaluation(pl.Callback):
         lpips_backbone: Backbone = "alex",
         lpips_weights: str = AUTO,
         download: bool = True,
+        sets: SetOptions | None = None,
     ) -> None:
-        check_metrics(metrics)
+        pairs, self._set_metrics = _by_kind(metrics)
         check_crop(crop)
         check_density(flip_pixels_per_degree)
         self.crop = crop
         self.stages = tuple(stages)
         self._options: dict[str, Any] = {
-            "metrics": list(metrics),
+            "metrics": pairs,
             "crop": crop,
             "ssim_border": ssim_border,
             "flip_density": flip_pixels_per_degree,
@@ -74,7 +80,9 @@ class Evaluation(pl.Callback):
             "lpips_weights": lpips_weights,
             "download": download,
         }
+        self._set_options = sets or SetOptions()
         self._scores: Scores | None = None
+        self._sets: SetFigures | None = None
         self._rows: list[Row] = []
         self._buffers = SharedBuffers()
 
@@ -91,22 +99,24 @@ class Evaluation(pl.Callback):
         # Equal numbers on every rank: Lightning's advice to reduce them would cost collectives.
         warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\('(val|test)/")
         let_every_rank_evaluate(trainer)
-        if self._scores is None:
-            self._scores = Scores(**self._options)
-        self._scores.to(trainer.strategy.root_device)
-        size = getattr(trainer.datamodule, "image_size", None)  # type: ignore[attr-defined]
-        if size is not None:
-            # A size that a metric cannot take would show at the first validation, hours later.
-            blank = torch.zeros(1, 3, *size, device=trainer.strategy.root_device)
-            self._scores(blank, blank)
+        self._build()
+        device, size = trainer.strategy.root_device, getattr(_datamodule(trainer), "image_size", None)
+        # A size that a metric cannot take would show at the first validation, hours later.
+        if self._scores is not None:
+            self._scores.to(device)
+            if size is not None:
+                blank = torch.zeros(1, 3, *size, device=device)
+                self._scores(blank, blank)
+        if self._sets is not None:
+            self._sets.prepare(device, size)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an evaluation that was broken off."""
-        self._start(trainer)
+        """Forget an evaluation that was broken off; look at the real set."""
+        self._start("val", trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an evaluation that was broken off."""
-        self._start(trainer)
+        """Forget an evaluation that was broken off; look at the real set."""
+        self._start("test", trainer)
 
     def on_validation_batch_end(
         self,
@@ -156,83 +166,89 @@ class Evaluation(pl.Callback):
 
     # What happens.
 
-    def _start(self, trainer: pl.Trainer) -> None:
+    def _build(self) -> None:
+        if self._options["metrics"] and self._scores is None:
+            self._scores = Scores(**self._options)
+        if self._set_metrics and self._sets is None:
+            scores = SetScores(self._set_metrics, self._set_options, self._options["download"])
+            self._sets = SetFigures(scores)
+
+    def _start(self, stage: Stage, trainer: pl.Trainer) -> None:
         self._rows = []
         self._buffers.share(trainer)
+        if self._sets is not None and stage in self.stages:
+            self._sets.start(stage, trainer)
 
     def _add(self, stage: Stage, module: pl.LightningModule, outputs: object) -> None:
         if stage not in self.stages:
             return
-        assert self._scores is not None
-        pair = require_paired(outputs, module)
-        figures = self._scores(pair["predicted"], pair["expected"])
-        self._rows += zip(pair["ids"], figures, strict=True)
+        if self._scores is not None:
+            pair = require_paired(outputs, module)
+            figures = self._scores(pair["predicted"], pair["expected"])
+            self._rows += zip(pair["ids"], figures, strict=True)
+        if self._sets is not None:
+            self._sets.add(outputs, module)
 
     def _finish(self, stage: Stage, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         rows, self._rows = self._rows, []
         if stage not in self.stages or trainer.sanity_checking:
             return
-        assert self._scores is not None
-        rows = gather(rows)
-        summary = summarize(self._scores.names, rows)
-        module.log_dict({f"{stage}/{name}": figure.mean for name, figure in summary.items()}, batch_size=1)
+        figures: dict[str, Summary] = {}
+        report: dict[str, Any] = {}
+        if self._scores is not None:
+            rows = gather(rows)
+            figures = summarize(self._scores.names, rows)
+            report = {"count": len(rows), "settings": self._scores.settings}
+            if trainer.is_global_zero:
+                write_csv(_folder(trainer) / f"{stage}.csv", self._scores.names, rows)
+        if self._sets is not None:
+            result = self._sets.finish(stage, trainer)
+            figures = figures | result.figures
+            report = _with_sets(report, result)
+        module.log_dict({f"{stage}/{name}": figure.mean for name, figure in figures.items()}, batch_size=1)
         if trainer.is_global_zero:
-            folder = Path(trainer.default_root_dir) / "evaluation"
-            write_csv(folder / f"{stage}.csv", self._scores.names, rows)
-            write_json(folder / f"{stage}.json", self._report(stage, trainer, summary, len(rows)))
+            write_json(_folder(trainer) / f"{stage}.json", self._report(stage, trainer, figures, report))
 
     def _report(
-        self, stage: Stage, trainer: pl.Trainer, summary: dict[str, Summary], count: int
+        self, stage: Stage, trainer: pl.Trainer, figures: dict[str, Summary], rest: dict[str, Any]
     ) -> dict[str, Any]:
-        assert self._scores is not None
         return {
             "stage": stage,
             "samples_seen": samples_seen(trainer),
             "checkpoint": _checkpoint(trainer),
-            "data": getattr(trainer.datamodule, "protocol", None),  # type: ignore[attr-defined]
-            "count": count,
+            "data": getattr(_datamodule(trainer), "protocol", None),
             "crop": self.crop,
-            "figures": {name: figure._asdict() for name, figure in summary.items()},
-            "settings": self._scores.settings,
+            "figures": {name: figure._asdict() for name, figure in figures.items()},
+            **rest,
         }
+
+
+def _by_kind(metrics: Sequence[Metric | SetMetric]) -> tuple[list[Metric], list[SetMetric]]:
+    """Figures of pairs and figures of sets.
+
+    Raises:
+        UserError: For an empty, unknown or repeated choice.
+    """
+    pairs: list[Any] = [metric for metric in metrics if metric not in SET_METRICS]
+    sets: list[Any] = [metric for metric in metrics if metric in SET_METRICS]
+    check_metrics(metrics, (*PAIR_METRICS, *SET_METRICS))
+    return pairs, sets
+
+
+def _with_sets(report: dict[str, Any], result: SetResult) -> dict[str, Any]:
+    settings = report.get("settings", {}) | result.settings
+    return {"count": result.sets["generated"], **report, "settings": settings, "sets": result.sets}
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "evaluation"
+
+
+def _datamodule(trainer: pl.Trainer) -> object:
+    return trainer.datamodule  # type: ignore[attr-defined]
 
 
 def _checkpoint(trainer: pl.Trainer) -> str | None:
     """Where the weights under evaluation come from; None for those in training."""
     fitting = trainer.state.fn == TrainerFn.FITTING
     return None if fitting or trainer.ckpt_path is None else str(trainer.ckpt_path)
-
-
-def require_paired(outputs: object, module: pl.LightningModule) -> Paired:
-    """Return a step's output if it is `batches.Paired`.
-
-    Raises:
-        UserError: Naming the module and what its step's output lacks.
-    """
-    complaint = _complaint(outputs)
-    if complaint is not None:
-        raise UserError(
-            f"the evaluation step of {type(module).__name__} returned {complaint}: expected "
-            "repsynth.batches.Paired with ids, predicted and expected; return it, or take the Evaluation and "
-            "Media callbacks out"
-        )
-    return outputs  # type: ignore[return-value]
-
-
-def _complaint(outputs: object) -> str | None:
-    if not isinstance(outputs, dict):
-        return f"a {type(outputs).__name__}"
-    missing = [key for key in ("ids", "predicted", "expected") if key not in outputs]
-    if missing:
-        return f"a dict without {', '.join(missing)}"
-    predicted, expected = outputs["predicted"], outputs["expected"]
-    if not isinstance(predicted, Tensor) or not isinstance(expected, Tensor):
-        return "predicted or expected that is not a tensor"
-    if predicted.ndim != 4 or predicted.shape[1] != 3 or predicted.shape != expected.shape:
-        return f"predicted {list(predicted.shape)} and expected {list(expected.shape)}, not both [N, 3, H, W]"
-    ids = outputs["ids"]
-    if not isinstance(ids, list | tuple) or not all(isinstance(name, str) for name in ids):
-        return f"ids that are a {type(ids).__name__}, not a list of str"
-    if len(ids) != len(predicted):
-        return f"{len(ids)} ids for {len(predicted)} images"
-    return None

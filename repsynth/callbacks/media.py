@@ -1,6 +1,5 @@
 """Pictures of every evaluation, and videos of predictions."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,11 @@ from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.evaluation import Stage, require_paired
 from repsynth.callbacks.shards import let_every_rank_evaluate
 from repsynth.errors import UserError
-from repsynth.media import Panel, false_colours, gif, grid, to_bytes, write_png, write_video
+from repsynth.exports.files import file_name
+from repsynth.exports.pictures import as_unit
+from repsynth.exports.prediction import Frames, Prediction, checked
+from repsynth.exports.samples import write_sample
+from repsynth.media import Panel, false_colours, gif, grid, to_bytes, write_png
 from repsynth.metrics.table import gather
 
 Panels = dict[str, Panel]
@@ -121,17 +124,18 @@ class Media(pl.Callback):
 class FrameWriter(pl.Callback):
     """Writes what `predict_step` returns to `predictions/` below the trainer's `default_root_dir`.
 
-    The step returns `{"ids": list of B str, "frames": [B, T, 3, H, W] in [0, 1]}`: a video `<id>.mp4` of each
-    sample, or `<id>.png` where T is 1. Characters of an id that file systems dislike become underscores.
-    The first ones also go to the TensorBoard (as GIF) and W&B loggers that are on; with several ranks those of
-    rank zero.
+    The step returns `exports.prediction.Prediction`: a video `<id>.mp4` of each sample, or `<id>.png` of a single
+    frame; named single views, depth maps and scenes go to a folder `<id>`, see docs/prediction.md. Characters of an id
+    that file systems dislike become underscores. The first samples also go to the TensorBoard (as GIF) and W&B
+    loggers that are on; with several ranks those of rank zero. What is written is let go: `Trainer.predict` returns
+    nothing, so that the predictions of a large set need no memory.
 
     Args:
         fps: Frames per second of the videos.
-        logged: How many predictions go to the loggers.
+        logged: How many samples go to the loggers.
 
     Attributes:
-        files: What this rank wrote, in order.
+        files: What this rank wrote, in order; of a folder of layers its description.
     """
 
     def __init__(self, fps: int = 25, logged: int = 8) -> None:
@@ -142,10 +146,15 @@ class FrameWriter(pl.Callback):
         self.fps = fps
         self.logged = logged
         self.files: list[Path] = []
+        self._names: set[str] = set()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Keep Lightning from collecting all predictions."""
+        trainer.predict_loop.return_predictions = False
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin a new list of files."""
-        self.files = []
+        self.files, self._names = [], set()
 
     def on_predict_batch_end(
         self,
@@ -159,41 +168,44 @@ class FrameWriter(pl.Callback):
         """Write the batch.
 
         Raises:
-            UserError: When the step returned something else, or two ids would share a file.
+            UserError: When the step returned something else, two ids would share a file, or a scene cannot be
+                written.
         """
-        ids, frames = _frames(outputs, pl_module)
-        for name, pictures in zip(ids, frames, strict=True):
-            self._write(Path(trainer.default_root_dir) / "predictions", name, pictures)
-            if len(self.files) <= self.logged and trainer.is_global_zero:
-                self._log(trainer, name, pictures)
+        prediction = checked(outputs, type(pl_module).__name__)
+        folder = _predictions(trainer)
+        for index, sample in enumerate(prediction["ids"]):
+            self._claim(folder, sample)
+            written = write_sample(prediction, index, folder, self.fps)
+            self.files += written
+            if len(self._names) <= self.logged and trainer.is_global_zero:
+                self._log(trainer, prediction, index, written[0])
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what was written."""
         if self.files:
-            first, last = self.files[0], self.files[-1]
-            names = first.name if first == last else f"{first.name} .. {last.name}"
-            print(f"predictions: {len(self.files)} file(s) in {first.parent} ({names})")
+            folder = _predictions(trainer)
+            first, last = (file.relative_to(folder) for file in (self.files[0], self.files[-1]))
+            names = f"{first}" if first == last else f"{first} .. {last}"
+            print(f"predictions: {len(self.files)} file(s) in {folder} ({names})")
 
-    def _write(self, folder: Path, name: str, frames: Tensor) -> None:
-        video = len(frames) > 1
-        path = folder / (re.sub(r"[^\w.-]+", "_", name) + (".mp4" if video else ".png"))
-        if path in self.files:
+    def _claim(self, folder: Path, sample: str) -> None:
+        name = file_name(sample)
+        if name in self._names:
             raise UserError(
-                f"two predictions would be written to {path}: give samples ids that differ in letters"
+                f"two predictions would be written to {folder / name}: give samples ids that differ in letters"
             )
-        if video:
-            write_video(frames, path, self.fps)
-        else:
-            write_png(to_bytes(frames[0]), path)
-        self.files.append(path)
+        self._names.add(name)
 
-    def _log(self, trainer: pl.Trainer, name: str, frames: Tensor) -> None:
-        seen, title = samples_seen(trainer), f"predict/{name}"
+    def _log(self, trainer: pl.Trainer, prediction: Prediction, index: int, first_file: Path) -> None:
+        seen, title = samples_seen(trainer), f"predict/{prediction['ids'][index]}"
+        frames = prediction["frames"][index]
+        names = prediction.get("names", [""] if len(frames) == 1 else None)
         for logger in trainer.loggers:
-            if len(frames) > 1:
-                log_video(logger, title, self.files[-1], frames, self.fps, seen)
+            if names is None:
+                log_video(logger, title, first_file, frames, self.fps, seen)
             else:
-                log_picture(logger, title, to_bytes(frames[0]), seen)
+                for name, frame in zip(names, frames, strict=True):
+                    log_picture(logger, f"{title}/{name}".rstrip("/"), to_bytes(as_unit(frame)), seen)
 
 
 def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> None:
@@ -204,20 +216,25 @@ def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> N
         logger.log_image(title, [picture], step)
 
 
-def log_video(logger: Logger, title: str, path: Path, frames: Tensor, fps: int, step: int) -> None:
-    """Show frames [T, 3, H, W] in [0, 1], whose video is `path`, in TensorBoard or W&B; leave others alone."""
+def log_video(logger: Logger, title: str, path: Path, frames: Frames, fps: int, step: int) -> None:
+    """Show T frames [3, H, W], bytes or in [0, 1], in TensorBoard, their video `path` in W&B; leave others alone."""
     if isinstance(logger, TensorBoardLogger):
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         # SummaryWriter.add_video does this with moviepy, which would be one more package to install.
-        height, width = frames.shape[-2:]
+        pictures = np.stack([to_bytes(as_unit(frame)) for frame in frames])
+        height, width = pictures.shape[1:3]
         moving = Summary.Image(
-            height=height, width=width, colorspace=3, encoded_image_string=gif(to_bytes(frames), fps)
+            height=height, width=width, colorspace=3, encoded_image_string=gif(pictures, fps)
         )
         summary = Summary(value=[Summary.Value(tag=title, image=moving)])
         logger.experiment._get_file_writer().add_summary(summary, step)
     elif isinstance(logger, WandbLogger):
         logger.log_video(title, [str(path)], step, format=["mp4"])
+
+
+def _predictions(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "predictions"
 
 
 def _grid_of(rows: Sequence[tuple[str, Panels]]) -> np.ndarray:
@@ -240,22 +257,3 @@ def _row(pair: Paired, index: int, largest_error: float) -> Panels:
         "error": false_colours((predicted - expected).abs().mean(0), 0.0, largest_error),
         **{title: false_colours(values) for title, values in maps.items()},
     }
-
-
-def _frames(outputs: object, module: pl.LightningModule) -> tuple[list[str], Tensor]:
-    if isinstance(outputs, dict) and {"ids", "frames"} <= outputs.keys():
-        ids, frames = outputs["ids"], outputs["frames"]
-        if (
-            isinstance(frames, Tensor)
-            and frames.ndim == 5
-            and frames.shape[2] == 3
-            and len(ids) == len(frames)
-        ):
-            return ids, frames.float()
-    found = (
-        f"a dict with {', '.join(outputs)}" if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
-    )
-    raise UserError(
-        f"predict_step of {type(module).__name__} returned {found}: expected ids (B str) and frames "
-        "[B, T, 3, H, W] in [0, 1]; return them, or take the FrameWriter callback out"
-    )

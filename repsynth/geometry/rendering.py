@@ -14,6 +14,7 @@ from repsynth.geometry.precision import full_precision
 from repsynth.geometry.rasterizers import Fragments, Interpolation, Rasterizer
 from repsynth.geometry.rasterizers.rows import gather_rows
 from repsynth.geometry.rasterizers.torch_backend import rasterize
+from repsynth.geometry.textures import sample_textures
 
 Visibility = Literal["peel", "layer"]
 """Order of the fragments: by depth, over all layers together ("peel"); or the nearest fragment of each layer,
@@ -54,6 +55,7 @@ def render_layers(
     near: float | None = NEAR,
     far_clip: float | None = None,
     rasterizer: Rasterizer = rasterize,
+    textures: Tensor | None = None,
 ) -> Rendering:
     """Render a layered mesh from B cameras.
 
@@ -63,8 +65,9 @@ def render_layers(
     Args:
         vertices: [B, V, 3] in the world.
         faces: [F, 3] int64.
-        attributes: [B, V, C + 1]: C features, then alpha in [0, 1].
-        layer_of_face: [F] int64 layer of each face, 0 the farthest; read for `visibility="layer"`.
+        attributes: [B, V, C + 1]: C features, then alpha in [0, 1]; with textures, [B, V, 3] homogeneous texture
+            coordinates (u q, v q, q), q above 0, where 0 and 1 are the outer edges of the texture.
+        layer_of_face: [F] int64 layer of each face, 0 the farthest; read for `visibility="layer"` and textures.
         cameras: cameras [B].
         size: height and width of the images.
         visibility: see `Visibility`.
@@ -75,6 +78,8 @@ def render_layers(
             0.01 as the released models do, which draws mirrored what is behind the camera.
         far_clip: fragments beyond this depth are dropped; none when omitted.
         rasterizer: the back end.
+        textures: [B, L, C + 1, h, w] features and alpha of each layer, read bilinearly at every fragment, in place
+            of those of the vertices.
     """
     screen, drawn = project_vertices(vertices, faces, cameras, near)
     if visibility == "peel":
@@ -88,6 +93,8 @@ def render_layers(
             rasterizer, screen, faces, layer_of_face, slots, size, interpolation, drawn, far_clip
         )
     values = interpolate_attributes(found, faces, attributes)
+    if textures is not None:
+        values = _read_textures(found, layer_of_face, textures, values)
     exists = found.face >= 0
     values = torch.cat([found.depth[..., None], values], dim=-1)
     composed = compose_fragments(values[..., :-1], values[..., -1], exists, farthest_opaque)
@@ -129,6 +136,18 @@ def interpolate_attributes(fragments: Fragments, faces: Tensor, attributes: Tens
     values = first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
     dense = values.new_zeros(flat.numel(), attributes.shape[-1]).index_put((place,), values)
     return dense.unflatten(0, fragments.face.shape)
+
+
+def _read_textures(found: Fragments, layer_of_face: Tensor, textures: Tensor, places: Tensor) -> Tensor:
+    """Return what textures [B, L, C, h, w] show at homogeneous places [B, H, W, K, 3], [B, H, W, K, C]."""
+    flat = found.face.flatten()
+    place = (flat >= 0).nonzero()[:, 0]
+    image = place // (flat.numel() // textures.shape[0])
+    index = image * textures.shape[1] + layer_of_face[flat[place]]
+    places = places.flatten(0, -2)[place]
+    values = sample_textures(textures.flatten(0, 1), index, places[:, :2] / places[:, 2:])
+    dense = values.new_zeros(flat.numel(), textures.shape[2]).index_put((place,), values)
+    return dense.unflatten(0, found.face.shape)
 
 
 def _nearest_per_layer(

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from repsynth.batches import Paired, PosedViews, Views, paired_novel_views
-from repsynth.errors import UserError, require_at_least
+from repsynth.errors import UserError
+from repsynth.exports.prediction import PredictedScenes, Prediction
 from repsynth.geometry.cameras import Cameras
-from repsynth.geometry.paths import sway
+from repsynth.geometry.layered_scene import Layers, RenderingOptions
 from repsynth.geometry.rendering import Rendering
+from repsynth.modules.prediction import PredictionOptions, check_options, planned, take_pictures
 from repsynth.schedules import learning_rate_factor
 
 Scene = TypeVar("Scene")
@@ -25,26 +27,17 @@ class HasImageSize(Protocol):
     image_size: tuple[int, int]
 
 
-class CameraPath(TypedDict):
-    """What `predict_step` returns."""
-
-    ids: list[str]
-    frames: Tensor
-    """[B, T, 3, H, W] float32 in [0, 1]."""
-
-
 class NovelViewMethod(pl.LightningModule, Generic[Scene]):
     """A method that builds a scene from posed views once and renders it from any camera.
 
-    A subclass gives `build`, `render` and `training_step`. A scene is a dataclass of tensors whose first dimension
-    is the batch.
+    A subclass gives `build`, `render` and `training_step`; where its scenes can be written as layers but are none,
+    also `scene_layers`. A scene is a dataclass of tensors whose first dimension is the batch.
 
     Args:
         learning_rate: of Adam.
         learning_rate_decay: factor per thousand samples.
         learning_rate_anneal: [begin, end] in samples of a linear fall to a hundredth, for short runs.
-        path_frames: number of frames of a predicted camera path.
-        path_reach: how far a predicted camera path leaves the stereo pair's middle, in baselines.
+        prediction: what `predict` renders and writes.
 
     Raises:
         UserError: an option out of its range.
@@ -55,11 +48,10 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
         learning_rate: float,
         learning_rate_decay: float,
         learning_rate_anneal: tuple[int, int] | None,
-        path_frames: int,
-        path_reach: float,
+        prediction: PredictionOptions,
     ) -> None:
         super().__init__()
-        require_at_least("model", 1, path_frames=path_frames)
+        check_options(prediction)
         if learning_rate <= 0:
             raise UserError(f"model.learning_rate is {learning_rate}; expected a number above 0.")
         if not 0 < learning_rate_decay <= 1:
@@ -72,7 +64,7 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
             )
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.learning_rate_anneal = learning_rate_anneal
-        self.path_frames, self.path_reach = path_frames, path_reach
+        self.prediction = prediction
 
     # What a method gives.
 
@@ -87,6 +79,14 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
     def learned(self) -> Iterable[nn.Parameter]:
         """The parameters that Adam steps."""
         return self.parameters()
+
+    def scene_layers(self, scene: Scene) -> Layers | None:
+        """The scenes as layers, to be written; None where they have none."""
+        return scene if isinstance(scene, Layers) else None
+
+    def scene_rendering(self) -> RenderingOptions:
+        """How `render` makes pictures of these layers."""
+        return RenderingOptions()
 
     # What follows from it.
 
@@ -103,20 +103,39 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
 
     test_step = validation_step
 
-    def predict_step(self, batch: PosedViews, batch_idx: int) -> CameraPath:
-        """Build the scenes once and render them along a path that sways through the stereo pair."""
+    def predict_step(self, batch: PosedViews, batch_idx: int) -> Prediction:
+        """Build the scenes once and render them from the cameras that the options choose."""
+        options = self.prediction
+        plan = planned(options, batch)  # What is wrong shows before anything is built.
         scene = self.build(batch)
-        reference, side = source_camera(batch, 0), source_camera(batch, 1)
-        size = batch["source"]["images"].shape[-2:]
-        frames = [
-            to_unit(self.render(scene, camera, size).features).clamp(0, 1)
-            for camera in sway(reference, side, self.path_frames, self.path_reach)
-        ]
-        return {"ids": batch["ids"], "frames": torch.stack(frames, dim=1)}
+        prediction: Prediction = {"ids": batch["ids"], "frames": []}
+        if options.scene:
+            prediction["scene"] = self._to_write(scene)
+        prediction["frames"], depth = take_pictures(
+            plan, lambda cameras, size: self.render(scene, cameras, size), options.depth
+        )
+        if depth is not None:
+            prediction["depth"] = depth
+        if plan.names is not None:
+            prediction["names"] = plan.names
+        return prediction
+
+    def _to_write(self, scene: Scene) -> PredictedScenes:
+        layers = self.scene_layers(scene)
+        if layers is None:
+            raise UserError(
+                f"model.prediction.scene is {list(self.prediction.scene)}, but the scenes of {type(self).__name__} are "
+                "no layers that could be written; leave it empty ([])."
+            )
+        return PredictedScenes(layers, self.scene_rendering(), self.prediction.scene)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; the learning rate follows the samples, not the steps."""
-        optimizer = torch.optim.Adam(self.learned(), lr=self.learning_rate)
+        return self.adam(self.learned(), self.learning_rate)
+
+    def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> OptimizerLRSchedulerConfig:
+        """Adam on these parameters, from this learning rate, which falls as the options say."""
+        optimizer = torch.optim.Adam(parameters, lr=learning_rate)
         samples = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches  # type: ignore[attr-defined]
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,

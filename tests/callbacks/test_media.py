@@ -105,6 +105,8 @@ def test_a_video_without_frames_is_refused_and_leaves_nothing(tmp_path: Path) ->
 
 # Callbacks.
 
+GREYS = torch.arange(100, 150, 10).byte().view(5, 1, 1, 1).expand(5, 3, 16, 24)
+
 
 class Toy(pl.LightningModule):
     def __init__(self, predictions: object = None) -> None:
@@ -226,7 +228,7 @@ def test_the_first_predicted_videos_go_to_tensorboard(tmp_path: Path) -> None:
     trainer = trainer_with(
         tmp_path, FrameWriter(fps=10, logged=2), logger=[logger, CSVLogger(tmp_path / "csv")]
     )
-    trainer.predict(Toy(), samples("abc", frames=torch.rand(5, 3, 16, 24)), return_predictions=False)
+    trainer.predict(Toy(), samples("abc", frames=GREYS), return_predictions=False)
     logger.experiment.flush()
     events = EventAccumulator(logger.log_dir or "").Reload()
     assert sorted(events.Tags()["images"]) == ["predict/a", "predict/b"]
@@ -234,6 +236,22 @@ def test_the_first_predicted_videos_go_to_tensorboard(tmp_path: Path) -> None:
     with Image.open(BytesIO(event.encoded_image_string)) as shown:
         assert (shown.format, shown.n_frames, shown.size) == ("GIF", 5, (24, 16))  # type: ignore[attr-defined]
         assert shown.info["duration"] == 100
+        assert shown.convert("RGB").getpixel((3, 4)) == (100, 100, 100)
+
+
+def test_named_views_and_single_frames_go_to_tensorboard_as_pictures(tmp_path: Path) -> None:
+    frames = [[torch.zeros(3, 8, 6, dtype=torch.uint8), torch.full((3, 4, 10), 255, dtype=torch.uint8)]]
+    views = {"ids": ["a"], "frames": frames, "names": ["left", "right"]}
+    still = {"ids": ["b"], "frames": torch.rand(1, 1, 3, 16, 16)}
+    logger = TensorBoardLogger(tmp_path / "tb")
+    for output in (views, still):
+        trainer_with(tmp_path, FrameWriter(), logger=logger).predict(Toy(output), samples("a"))
+    logger.experiment.flush()
+    events = EventAccumulator(logger.log_dir or "").Reload()
+    assert sorted(events.Tags()["images"]) == ["predict/a/left", "predict/a/right", "predict/b"]
+    (event,) = events.Images("predict/a/right")
+    assert (event.height, event.width) == (4, 10)
+    assert Image.open(BytesIO(event.encoded_image_string)).getextrema() == ((255, 255),) * 3
 
 
 def test_predicted_videos_go_to_wandb(tmp_path: Path) -> None:
@@ -245,7 +263,7 @@ def test_predicted_videos_go_to_wandb(tmp_path: Path) -> None:
         def log_video(self, key: str, videos: list[Any], step: int | None = None, **kwargs: object) -> None:
             logged.append((key, Path(videos[0]).name, step, kwargs))
 
-    frames = torch.rand(2, 3, 8, 8)
+    frames = torch.rand(2, 3, 8, 8).mul(255).byte()
     media.log_video(Recorder(), "predict/a", tmp_path / "a.mp4", frames, 10, 7)
     assert logged == [("predict/a", "a.mp4", 7, {"format": ["mp4"]})]
 
@@ -274,11 +292,14 @@ def test_predictions_become_videos_and_single_frames_pictures(
     still = samples("c", frames=torch.rand(1, 3, 16, 16))
     trainer_with(tmp_path, writer).predict(Toy(), still, return_predictions=False)
     assert [path.name for path in writer.files] == ["c.png"]
+    assert capsys.readouterr().out.endswith("1 file(s) in {} (c.png)\n".format(tmp_path / "predictions"))
 
 
 def test_two_predictions_of_one_name_are_refused(tmp_path: Path) -> None:
     same = samples(["a/b", "a_b"], frames=torch.rand(1, 3, 16, 16))
-    with pytest.raises(UserError, match=r"two predictions would be written to .*a_b\.png"):
+    with pytest.raises(
+        UserError, match=r"two predictions would be written to .*a_b: give samples ids that differ"
+    ):
         trainer_with(tmp_path, FrameWriter()).predict(Toy(), same)
 
 
@@ -288,6 +309,8 @@ def test_two_predictions_of_one_name_are_refused(tmp_path: Path) -> None:
         (torch.zeros(1), "a Tensor"),
         ({"ids": ["a"], "frames": torch.zeros(1, 3, 8, 8)}, "a dict with ids, frames"),
         ({"images": 1}, "a dict with images"),
+        ({"ids": ["a"], "frames": [[torch.zeros(1, 8, 8)]]}, "a dict with ids, frames"),
+        ({"ids": ["a", "b"], "frames": torch.zeros(1, 1, 3, 8, 8)}, "a dict with ids, frames"),
     ],
 )
 def test_a_predict_step_that_returns_something_else_is_named(

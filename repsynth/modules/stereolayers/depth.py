@@ -1,8 +1,10 @@
 """Depth heads: from the geometry network's logits to layered depth [B, L, H, W], back to front (paper section 3.2).
 
-BI  one bounded depth per layer, linear in depth.
-SA  soft-argmax: one distribution over the planes per layer.
-GC  group composition: the planes are split into L groups, each composed over into one layer.
+BI          one bounded depth per layer, linear in depth.
+BI-inverse  the same linear in inverse depth, as the planes are: a small change of a logit moves far layers no farther
+            in the picture than near ones. Not in the paper.
+SA          soft-argmax: one distribution over the planes per layer.
+GC          group composition: the planes are split into L groups, each composed over into one layer.
 """
 
 from typing import Literal
@@ -13,7 +15,7 @@ from torch import Tensor
 from repsynth.errors import UserError
 from repsynth.geometry.composition import compose_over
 
-DepthScheme = Literal["BI", "SA", "GC"]
+DepthScheme = Literal["BI", "BI-inverse", "SA", "GC"]
 
 
 def logit_channels(scheme: DepthScheme, layers: int, planes: int) -> int:
@@ -27,7 +29,7 @@ def logit_channels(scheme: DepthScheme, layers: int, planes: int) -> int:
             f"GC depth splits the planes into equal groups, but model.planes={planes} is not a multiple of "
             f"model.layers={layers}."
         )
-    return {"BI": layers, "SA": layers * planes, "GC": planes}[scheme]
+    return {"BI": layers, "BI-inverse": layers, "SA": layers * planes, "GC": planes}[scheme]
 
 
 def layered_depth(
@@ -39,8 +41,8 @@ def layered_depth(
         logits: [B, `logit_channels(...)`, H, W].
         scheme: the parametrisation.
         layers: L.
-        plane_depths: [P] scene units, farthest first; for BI only its ends count.
-        sort: order BI and SA layers back to front by their mean depth, per item. GC is ordered by construction.
+        plane_depths: [P] scene units, farthest first; for BI and BI-inverse only its ends count.
+        sort: order layers back to front by their mean depth, per item. GC is ordered by construction.
 
     Returns:
         [B, L, H, W] float32, scene units, within the range of the planes.
@@ -48,8 +50,19 @@ def layered_depth(
     logits = logits.float()
     if scheme == "GC":
         return _group_composition(logits, layers, plane_depths)
-    depth = _bounded(logits, plane_depths) if scheme == "BI" else _soft_argmax(logits, layers, plane_depths)
+    if scheme == "SA":
+        depth = _soft_argmax(logits, layers, plane_depths)
+    else:
+        depth = _bounded(logits, plane_depths, inverse=scheme == "BI-inverse")
     return sort_layers(depth) if sort else depth
+
+
+def bounded_logits(depth: Tensor, scheme: DepthScheme, plane_depths: Tensor) -> Tensor:
+    """Return the logits whose BI or BI-inverse depth, strictly between the outermost planes, is `depth` (any shape)."""
+    far, near = plane_depths[0], plane_depths[-1]
+    if scheme == "BI-inverse":
+        return torch.logit((1 / near - 1 / depth) / (1 / near - 1 / far))
+    return torch.logit((depth - near) / (far - near))
 
 
 def sort_layers(depth: Tensor) -> Tensor:
@@ -58,8 +71,10 @@ def sort_layers(depth: Tensor) -> Tensor:
     return depth.gather(1, order[..., None, None].expand_as(depth))
 
 
-def _bounded(logits: Tensor, plane_depths: Tensor) -> Tensor:
+def _bounded(logits: Tensor, plane_depths: Tensor, inverse: bool) -> Tensor:
     far, near = plane_depths[0], plane_depths[-1]
+    if inverse:
+        return 1 / (1 / near + (1 / far - 1 / near) * logits.sigmoid())
     return near + (far - near) * logits.sigmoid()
 
 

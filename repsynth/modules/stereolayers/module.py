@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
+from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.layered_scene import Layers, MeshGrid, RenderingOptions
 from repsynth.geometry.rendering import Rendering
@@ -15,8 +16,12 @@ from repsynth.losses.geometry import layered_depth_variation, order_hinge
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
 from repsynth.modules.novel_views import HasImageSize, NovelViewMethod, source_camera, to_unit
+from repsynth.modules.prediction import PredictionOptions
 from repsynth.modules.stereolayers.depth import DepthScheme
 from repsynth.modules.stereolayers.generator import InitialDepth, StereoLayersGenerator
+from repsynth.modules.stereolayers.options import LayerOptions, Regularisation
+from repsynth.modules.stereolayers.regularisers import opacity_excess, weight_entropy
+from repsynth.modules.stereolayers.texturing import Texturing
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,10 @@ class StereoLayers(NovelViewMethod[Layers]):
         planes: number of planes of the sweep volume.
         near: depth of the nearest plane, scene units.
         far: depth of the farthest plane, scene units.
-        depth: parametrisation of the layered depth: BI (bounded), SA (soft-argmax) or GC (group composition).
+        depth: parametrisation of the layered depth: BI (bounded), BI-inverse (bounded, linear in inverse depth; not in
+            the paper), SA (soft-argmax) or GC (group composition).
         texturing: parametrisation of the colours: RSBg mixes reference, side view and background, RBg leaves out
-            the side view.
+            the side view; RAW predicts colours and needs `adversarial_module.AdversarialStereoLayers`.
         geometry_width: width of the geometry network.
         geometry_levels: depth of the geometry network; image sides must be multiples of 2^(levels + 5).
         coloring_width: width of the colouring network.
@@ -52,19 +58,28 @@ class StereoLayers(NovelViewMethod[Layers]):
         sort_layers: order layers by mean depth.
         initial_depth: of BI layers, middle (official code) or spread, see `StereoLayersGenerator`.
         rendering: how layers become images.
+        mesh_size: [height, width] in vertices of every layer, under textures of the images' size; null: a vertex per
+            pixel.
+        network_size: [height, width] at which the geometry network sees every scene, for images larger than it was
+            trained on; null: as they are where both sides are multiples of 128, else at most 256 pixels a side.
+        color_at_network_size: whether the colouring network sees the views at network_size too.
+        layer_options: variants of how layers are built.
         loss_weights: weights of the loss terms.
+        regularisation: form of the ordering hinge, and further terms.
         perceptual: VGG19 weights: a file, `auto` (looked for, see `repsynth doctor`) or `random`, an offline stand-in
             whose term is called `perceptual_random`.
         perceptual_levels: how many of the five feature levels are compared.
         learning_rate: of Adam; the paper does not state it, this is the shared code base's.
         learning_rate_decay: factor per thousand samples; 0.9985 is the code base's 0.999994 per step of four samples.
         learning_rate_anneal: [begin, end] in samples of a linear fall to a hundredth, for short runs.
-        path_frames: number of frames of a predicted camera path.
-        path_reach: how far a predicted camera path leaves the stereo pair's middle, in baselines.
+        prediction: what `predict` renders and writes.
 
     Raises:
         UserError: an option out of its range, options that exclude each other, or a back end that is not installed.
     """
+
+    has_discriminator = False
+    """Whether one judges the novel views, as in a subclass."""
 
     def __init__(
         self,
@@ -73,7 +88,7 @@ class StereoLayers(NovelViewMethod[Layers]):
         near: float = 1.0,
         far: float = 100.0,
         depth: DepthScheme = "BI",
-        texturing: Literal["RSBg", "RBg"] = "RSBg",
+        texturing: Texturing = "RSBg",
         geometry_width: int = 32,
         geometry_levels: int = 3,
         coloring_width: int = 64,
@@ -82,16 +97,25 @@ class StereoLayers(NovelViewMethod[Layers]):
         sort_layers: bool = True,
         initial_depth: InitialDepth = "middle",
         rendering: RenderingOptions = RenderingOptions(),  # noqa: B008  frozen
+        mesh_size: tuple[int, int] | None = None,
+        network_size: tuple[int, int] | None = None,
+        color_at_network_size: bool = False,
+        layer_options: LayerOptions = LayerOptions(),  # noqa: B008  frozen
         loss_weights: LossWeights = LossWeights(),
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  frozen
         perceptual: str = "auto",
         perceptual_levels: Literal[1, 2, 3, 4, 5] = 5,
         learning_rate: float = 3e-4,
         learning_rate_decay: float = 0.9985,
         learning_rate_anneal: tuple[int, int] | None = None,
-        path_frames: int = 60,
-        path_reach: float = 1.5,
+        prediction: PredictionOptions = PredictionOptions(),  # noqa: B008  frozen
     ) -> None:
-        super().__init__(learning_rate, learning_rate_decay, learning_rate_anneal, path_frames, path_reach)
+        super().__init__(learning_rate, learning_rate_decay, learning_rate_anneal, prediction)
+        if texturing == "RAW" and not self.has_discriminator:
+            raise UserError(
+                "model.texturing RAW predicts colours, which only a discriminator makes sharp; use the class "
+                "repsynth.modules.stereolayers.adversarial_module.AdversarialStereoLayers, or texturing RSBg."
+            )
         self.generator = StereoLayersGenerator(
             layers=layers,
             planes=planes,
@@ -107,8 +131,13 @@ class StereoLayers(NovelViewMethod[Layers]):
             sort_layers=sort_layers,
             initial_depth=initial_depth,
             rendering=rendering,
+            mesh_size=mesh_size,
+            network_size=network_size,
+            color_at_network_size=color_at_network_size,
+            layer_options=layer_options,
         )
-        self.loss_weights = asdict(loss_weights)
+        self.loss_weights = asdict(loss_weights) | regularisation.weights()
+        self.order_power = regularisation.order_power
         self.perceptual = PerceptualLoss(weights=perceptual, levels=perceptual_levels)
 
     def check(self, datamodule: HasImageSize) -> None:
@@ -122,24 +151,38 @@ class StereoLayers(NovelViewMethod[Layers]):
         expected = batch["novel"]["images"].flatten(0, 1)
         terms = self.loss_terms(layers, rendering, expected)
         loss = self.weighted(terms)
+        self.log_terms(terms, loss, layers)
+        return loss
+
+    def log_terms(self, terms: dict[str, Tensor], loss: Tensor, layers: Layers) -> None:
+        """Log every term, their weighted total, and now and then where the layers are."""
         names = {"perceptual": self.perceptual.name}
         logged = {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % every == 0:  # each logged figure costs most of a millisecond
+        if self.loggers_are_due():
             logged |= {f"train/depth_of_layer_{i}": mean for i, mean in enumerate(_mean_depths(layers))}
-        self.log_dict(logged | {"train/loss": loss.detach()}, batch_size=len(batch["ids"]))
-        return loss
+        self.log_dict(logged | {"train/loss": loss.detach()}, batch_size=len(layers.depth))
+
+    def loggers_are_due(self) -> bool:
+        """Whether the loggers write this batch's figures; each logged figure costs most of a millisecond."""
+        trainer: Any = self.trainer
+        return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % trainer.log_every_n_steps == 0
 
     def loss_terms(self, layers: Layers, rendering: Rendering, expected: Tensor) -> dict[str, Tensor]:
         """Unweighted terms; expected [N, 3, H, W] in [0, 1]. Images count where the layers cover the novel view."""
         covered = (rendering.opacity > 0).float()
-        return {
+        terms = {
             "l1": l1(rendering.features, expected * 2 - 1, covered),
             "perceptual": self.perceptual(to_unit(rendering.features), expected, covered),
             # The official code takes one root over the whole batch: ranks and batch sizes would weigh it differently.
             "tv": layered_depth_variation(layers.depth, per_item=True),
-            "order": order_hinge(layers.depth),
+            "order": order_hinge(layers.depth, self.order_power),
         }
+        alphas = layers.rgba[:, :, 3]
+        if "opacity" in self.loss_weights:
+            terms["opacity"] = opacity_excess(alphas)
+        if "sparsity" in self.loss_weights:
+            terms["sparsity"] = weight_entropy(alphas)
+        return terms
 
     def weighted(self, terms: dict[str, Tensor]) -> Tensor:
         """Sum of the terms with their weights."""
@@ -153,6 +196,10 @@ class StereoLayers(NovelViewMethod[Layers]):
     def render(self, scene: Layers, cameras: Cameras, size: Sequence[int]) -> Rendering:
         """Rasterise the layers."""
         return self.generator.render(scene, cameras, size)
+
+    def scene_rendering(self) -> RenderingOptions:
+        """As the options say."""
+        return self.generator.rendering
 
     def learned(self) -> Iterable[nn.Parameter]:
         """Those of both networks."""

@@ -2,8 +2,15 @@ import pytest
 import torch
 
 from repsynth.errors import UserError
-from repsynth.modules.stereolayers.depth import layered_depth, logit_channels, sort_layers
-from repsynth.modules.stereolayers.texturing import raw_channels, texture_layers
+from repsynth.geometry.composition import compose_fragments
+from repsynth.modules.stereolayers.depth import (
+    DepthScheme,
+    bounded_logits,
+    layered_depth,
+    logit_channels,
+    sort_layers,
+)
+from repsynth.modules.stereolayers.texturing import Texturing, raw_channels, texture_layers
 
 PLANES = 1 / torch.linspace(1 / 100, 1, 8)
 
@@ -68,3 +75,53 @@ def test_heads_compute_in_float32_from_half_precision() -> None:
     assert (
         texture_layers(raw, "RAW", torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 3, 2, 2)).dtype == torch.float32
     )
+
+
+def test_inverse_bounded_depth_is_linear_in_inverse_depth() -> None:
+    logits = torch.tensor([-30.0, 0.0, 30.0]).view(1, 3, 1, 1)
+    depth = layered_depth(logits, "BI-inverse", 3, PLANES).flatten()
+    torch.testing.assert_close(
+        depth, torch.tensor([100.0, 1 / (0.5 * (1 / 100 + 1)), 1.0]), atol=1e-3, rtol=0
+    )
+    assert logit_channels("BI-inverse", 3, 8) == 3
+
+
+@pytest.mark.parametrize("scheme", ["BI", "BI-inverse"])
+def test_logits_of_a_bounded_depth(scheme: DepthScheme) -> None:
+    sought = torch.tensor([90.0, 50.0, 10.0, 2.0])
+    found = layered_depth(bounded_logits(sought, scheme, PLANES).view(1, 4, 1, 1), scheme, 4, PLANES)
+    torch.testing.assert_close(found.flatten(), sought, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("scheme", ["BI", "BI-inverse"])
+def test_a_layer_moves_away_as_its_logit_grows(scheme: DepthScheme) -> None:
+    depth = layered_depth(torch.arange(-4.0, 5.0).view(1, 9, 1, 1), scheme, 9, PLANES, sort=False)
+    assert (depth.diff(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("scheme", ["RSBg", "RBg", "RAW"])
+def test_softmax_alphas_show_as_much_of_each_layer_as_its_share(scheme: Texturing) -> None:
+    torch.manual_seed(0)
+    raw = 3 * torch.randn(2, raw_channels(scheme, 4), 3, 5)
+    reference, side = torch.rand(2, 3, 3, 5), torch.rand(2, 4, 3, 3, 5)
+    rgba = texture_layers(raw, scheme, reference, side, "softmax")
+    plain = texture_layers(raw, scheme, reference, side)
+    assert torch.equal(rgba[:, :, :3], plain[:, :, :3])
+    shares = plain[:, :, 3].logit().softmax(dim=1)
+    nearest_first = rgba.flip(1).movedim(1, -1)  # [B, 4, H, W, L]
+    exists = torch.ones_like(nearest_first[:, 3], dtype=torch.bool)
+    composed = compose_fragments(nearest_first[:, :3].movedim(1, -1), nearest_first[:, 3], exists, False)
+    torch.testing.assert_close(composed.weights.flip(-1).movedim(-1, 1), shares, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(rgba[:, 0, 3], torch.ones(2, 3, 5))
+
+
+def test_softmax_alphas_stay_finite_where_all_of_the_share_is_in_front() -> None:
+    raw = torch.zeros(1, raw_channels("RAW", 3), 1, 1)
+    raw[0, 3::4, 0, 0] = torch.tensor([-500.0, -600.0, 500.0])
+    raw.requires_grad_()
+    alphas = texture_layers(raw, "RAW", torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 3, 1, 1), "softmax")[
+        :, :, 3
+    ]
+    alphas.sum().backward()
+    assert alphas.flatten().tolist() == pytest.approx([1.0, 0.0, 1.0])
+    assert raw.grad is not None and raw.grad.isfinite().all()

@@ -10,8 +10,10 @@ from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.layered_scene import RELEASED, RenderingOptions
+from repsynth.modules.prediction import PredictionOptions
 from repsynth.modules.stereolayers.generator import StereoLayersGenerator
 from repsynth.modules.stereolayers.module import LossWeights, StereoLayers
+from repsynth.modules.stereolayers.options import Regularisation
 
 from .tiny import tiny_stereolayers
 
@@ -104,14 +106,12 @@ def test_opaque_reference_layers_reproduce_the_reference_view(batch: PosedViews)
 
 
 def test_prediction_sways_and_returns_to_its_start(batch: PosedViews) -> None:
-    module = tiny_stereolayers(path_frames=4, path_reach=0.5).eval()
+    module = tiny_stereolayers(prediction=PredictionOptions(frames=4, reach=0.5)).eval()
     with torch.no_grad():
-        frames = module.predict_step(batch, 0)["frames"]
+        frames = module.predict_step(batch, 0)["frames"].int()
     assert frames.shape == (3, 4, 3, SIDE, SIDE)
-    torch.testing.assert_close(
-        frames[:, 0], frames[:, 2], atol=1e-3, rtol=0
-    )  # both in the middle of the baseline
-    assert (frames[:, 1] - frames[:, 3]).abs().max() > 0.01
+    assert (frames[:, 0] - frames[:, 2]).abs().max() <= 1  # both in the middle of the baseline
+    assert (frames[:, 1] - frames[:, 3]).abs().max() > 2
 
 
 def test_geometry_stays_in_float32_and_bf16_stays_close(batch: PosedViews) -> None:
@@ -193,7 +193,7 @@ def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"path_frames": 0}, r"model\.path_frames is 0; expected at least 1"),
+        ({"prediction": PredictionOptions(frames=0)}, r"model\.prediction\.frames is 0; expected at least 1"),
         ({"learning_rate": 0.0}, r"model\.learning_rate is 0\.0; expected a number above 0"),
         ({"learning_rate_decay": 1.5}, r"model\.learning_rate_decay is 1\.5; expected a factor above 0"),
     ],
@@ -201,3 +201,41 @@ def test_a_step_logs_every_term_the_total_and_where_the_layers_are(
 def test_impossible_options_of_training_are_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         tiny_stereolayers(**options)
+
+
+def test_further_terms_are_logged_and_weighted_when_they_are_on(
+    batch: PosedViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, logged = (
+        tiny_stereolayers(regularisation=Regularisation(opacity=30.0, sparsity=4.0), layers=3),
+        {},
+    )
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False)
+    monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
+    with torch.no_grad():
+        module.generator.coloring_network.final_conv.bias.add_(2.0)  # alphas of about 0.9
+    loss = module.training_step(batch, 0)
+    weights = {"l1": 1, "perceptual_random": 10, "tv": 5, "order": 2, "opacity": 30, "sparsity": 4}
+    terms = {name: float(logged[f"train/{name}"]) for name in weights}
+    assert all(terms[name] > 0.1 for name in ("opacity", "sparsity"))
+    assert float(loss.detach()) == pytest.approx(sum(weights[n] * terms[n] for n in weights), rel=1e-5)
+
+
+def test_the_papers_hinge_is_plain_and_the_official_codes_squared(batch: PosedViews) -> None:
+    terms = {}
+    for power in (1, 2):
+        module = tiny_stereolayers(regularisation=Regularisation(order_power=power))
+        layers = module.build(batch)
+        # In the wrong order by 0.5 everywhere.
+        layers = replace(layers, depth=torch.tensor([3.0, 3.5]).view(1, 2, 1, 1).expand_as(layers.depth))
+        rendering = module.render_views(layers, batch["novel"])
+        terms[power] = module.loss_terms(layers, rendering, batch["novel"]["images"].flatten(0, 1))["order"]
+    assert float(terms[1]) == pytest.approx(0.5) and float(terms[2]) == pytest.approx(0.25)
+
+
+def test_raw_texturing_is_sent_to_the_class_with_a_discriminator() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"model\.texturing RAW predicts colours, .*\.AdversarialStereoLayers, or texturing RSBg\.$",
+    ):
+        tiny_stereolayers(texturing="RAW")
