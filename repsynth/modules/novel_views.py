@@ -15,6 +15,7 @@ from repsynth.exports.prediction import PredictedScenes, Prediction
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.layered_scene import Layers, RenderingOptions
 from repsynth.geometry.rendering import Rendering
+from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.modules.prediction import PredictionOptions, check_options, planned, take_pictures
 from repsynth.schedules import learning_rate_factor
 
@@ -30,8 +31,8 @@ class HasImageSize(Protocol):
 class NovelViewMethod(pl.LightningModule, Generic[Scene]):
     """A method that builds a scene from posed views once and renders it from any camera.
 
-    A subclass gives `build`, `render` and `training_step`; where its scenes can be written as layers but are none,
-    also `scene_layers`. A scene is a dataclass of tensors whose first dimension is the batch.
+    A subclass gives `build`, `render`, `training_step`, `loss_weights` and `perceptual`; where its scenes can be
+    written as layers but are none, also `scene_layers`. A scene is a dataclass of tensors whose first dimension is the batch.
 
     Args:
         learning_rate: of Adam.
@@ -68,6 +69,9 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
 
     # What a method gives.
 
+    loss_weights: dict[str, float]
+    perceptual: PerceptualLoss
+
     def build(self, batch: PosedViews) -> Scene:
         """Build the scenes of a batch from its source views."""
         raise NotImplementedError
@@ -95,6 +99,16 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
         count = views["images"].shape[1]
         cameras = Cameras(views["extrinsics"].flatten(0, 1), views["intrinsics"].flatten(0, 1))
         return self.render(repeated(scene, count), cameras, views["images"].shape[-2:])
+
+    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        """Sum of loss terms with their weights."""
+        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+
+    def log_terms(self, terms: dict[str, Tensor], loss: Tensor, samples: int) -> None:
+        """Log every loss term, unweighted, and their weighted total; a stand-in's term under its own name."""
+        names = {"perceptual": self.perceptual.name}
+        logged = {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
+        self.log_dict(logged | {"train/loss": loss.detach()}, batch_size=samples)
 
     def validation_step(self, batch: PosedViews, batch_idx: int) -> Paired:
         """Predict the novel views."""

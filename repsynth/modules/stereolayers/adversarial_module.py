@@ -178,7 +178,7 @@ class AdversarialStereoLayers(ManualSteps, StereoLayers):
                 of_real = self.discriminator(real)
             terms["feature_matching"] = feature_matching(of_real.features, of_fake.features)
         loss = self.weighted(terms)
-        self.log_terms(terms, loss, layers)
+        self.log_layers(terms, loss, layers)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

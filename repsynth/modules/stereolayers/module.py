@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
@@ -151,16 +150,15 @@ class StereoLayers(NovelViewMethod[Layers]):
         expected = batch["novel"]["images"].flatten(0, 1)
         terms = self.loss_terms(layers, rendering, expected)
         loss = self.weighted(terms)
-        self.log_terms(terms, loss, layers)
+        self.log_layers(terms, loss, layers)
         return loss
 
-    def log_terms(self, terms: dict[str, Tensor], loss: Tensor, layers: Layers) -> None:
+    def log_layers(self, terms: dict[str, Tensor], loss: Tensor, layers: Layers) -> None:
         """Log every term, their weighted total, and now and then where the layers are."""
-        names = {"perceptual": self.perceptual.name}
-        logged = {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
+        self.log_terms(terms, loss, len(layers.depth))
         if self.loggers_are_due():
-            logged |= {f"train/depth_of_layer_{i}": mean for i, mean in enumerate(_mean_depths(layers))}
-        self.log_dict(logged | {"train/loss": loss.detach()}, batch_size=len(layers.depth))
+            means = {f"train/depth_of_layer_{i}": mean for i, mean in enumerate(_mean_depths(layers))}
+            self.log_dict(means, batch_size=len(layers.depth))
 
     def loggers_are_due(self) -> bool:
         """Whether the loggers write this batch's figures; each logged figure costs most of a millisecond."""
@@ -183,10 +181,6 @@ class StereoLayers(NovelViewMethod[Layers]):
         if "sparsity" in self.loss_weights:
             terms["sparsity"] = weight_entropy(alphas)
         return terms
-
-    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        """Sum of the terms with their weights."""
-        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
     def build(self, batch: PosedViews) -> Layers:
         """Build the layers of every scene of the batch."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
@@ -107,9 +106,7 @@ class StereoMag(NovelViewMethod[MultiplaneImage | Layers]):
         rendering = self.render_views(self.build_planes(batch), batch["novel"])
         terms = self.loss_terms(rendering, batch["novel"]["images"].flatten(0, 1))
         loss = self.weighted(terms)
-        names = {"perceptual": self.perceptual.name}
-        logged = {f"train/{names.get(name, name)}": term.detach() for name, term in terms.items()}
-        self.log_dict(logged | {"train/loss": loss.detach()}, batch_size=len(batch["ids"]))
+        self.log_terms(terms, loss, len(batch["ids"]))
         return loss
 
     def loss_terms(self, rendering: Rendering, expected: Tensor) -> dict[str, Tensor]:
@@ -118,10 +115,6 @@ class StereoMag(NovelViewMethod[MultiplaneImage | Layers]):
             "l1": l1(rendering.features, expected * 2 - 1),
             "perceptual": self.perceptual(to_unit(rendering.features), expected),
         }
-
-    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        """Sum of the terms with their weights."""
-        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
     def build(self, batch: PosedViews) -> MultiplaneImage | Layers:
         """Build what is evaluated of every scene of the batch: its planes, or the layers merged from them."""
