@@ -32,7 +32,8 @@ class NovelViewMethod(pl.LightningModule, Generic[Scene]):
     """A method that builds a scene from posed views once and renders it from any camera.
 
     A subclass gives `build`, `render`, `training_step`, `loss_weights` and `perceptual`; where its scenes can be
-    written as layers but are none, also `scene_layers`. A scene is a dataclass of tensors whose first dimension is the batch.
+    written as layers but are none, also `scene_layers`. A scene is a dataclass of tensors whose first dimension is
+    the batch.
 
     Args:
         learning_rate: of Adam.
