@@ -52,6 +52,38 @@ class Paired(TypedDict):
     [N, 3, H, W] in [0, 1], or [N, 1, H, W] in any unit (shown in false colours, for example depth)."""
 
 
+class Generated(TypedDict):
+    """What `validation_step` and `test_step` return when there is no truth for each image, only a set to resemble.
+
+    Which images these are is a matter of their ids alone: the same ones every time, in any batch, on any rank.
+    """
+
+    ids: list[str]
+    """N ids, unique within the evaluation set."""
+    generated: Tensor
+    """[N, 3, H, W] float32 in [0, 1]; overshoot is clamped as by a saved picture."""
+
+
+class Numbered(TypedDict):
+    """A batch of B samples to generate from nothing but their numbers (`nn.latents` draws from them)."""
+
+    ids: list[str]
+    """B ids, the numbers in words."""
+    numbers: Tensor
+    """[B] int64, from 0."""
+    seeds: Tensor
+    """[B] int64, all the same: the seed of the set."""
+
+
+class Real(TypedDict):
+    """A batch of real images that generated ones are compared with as a set."""
+
+    ids: list[str]
+    """B ids, unique within the set."""
+    images: Tensor
+    """[B, 3, H, W] uint8."""
+
+
 def paired_novel_views(
     batch: PosedViews, predicted: Tensor, panels: dict[str, Tensor] | None = None
 ) -> Paired:

@@ -1,10 +1,12 @@
-"""Every command of the README is known to work: checked here, or marked with the reason why not.
+"""Every command of the README and of docs/*.md is known to work: checked here, or marked with the reason why not.
 
 Commands stand in blocks fenced as ```bash, one a line; a block after `<!-- not run: reason -->` is passed
-over. `repsynth fit --config ...` and the like are parsed against the code, the other verbs of `repsynth` are
-executed, a target of `make` has to be there, and so has a file given to `python`, `pytest` or `bash`.
+over. `repsynth fit --config ...` and the like are parsed against the code, and so is what `repsynth benchmark` names;
+the other verbs of `repsynth` are executed, a target of `make` has to be there, and so has a file given to `python`,
+`pytest` or `bash`.
 """
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -18,7 +20,7 @@ from repsynth.cli.configuration import merge
 from repsynth.cli.parsing import parse
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(
     r"(?P<mark><!-- not run: (?P<reason>[^>]*)-->\s*\n)?^```bash\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL
 )
@@ -55,8 +57,24 @@ def check_repsynth(words: list[str]) -> None:
     if verb in TRAINING_VERBS and Path(rest[rest.index("--config") + 1]).parts[0] != "runs":
         arguments = without_own_flags(rest)
         parse(arguments, merge(arguments))
+    elif verb == "benchmark":
+        check_benchmark(rest)
     elif verb not in TRAINING_VERBS:
         assert main(words) == 0
+
+
+def check_benchmark(words: list[str]) -> None:
+    from repsynth.benchmark.entrants import data_set, entrant
+    from repsynth.benchmark.protocol import read_protocol, settled
+    from repsynth.cli.benchmark import add_options
+
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_options(parser)
+    options = parser.parse_args(words)
+    for word in options.models:
+        entrant(word)
+    for word in options.data:
+        settled(read_protocol(options.protocol), options.protocol, data_set(word))
 
 
 def check_make(words: list[str]) -> None:
@@ -91,8 +109,8 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("command", list(commands(README.read_text())) if README.is_file() else [])
-def test_a_command_of_the_readme(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [each for page in PAGES for each in commands(page.read_text())])
+def test_a_command_of_the_documentation(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = shlex.split(command)
     assert words[0] in CHECKS, f"'{command}' is neither checked nor marked <!-- not run: reason -->"
@@ -132,3 +150,6 @@ def test_a_command_that_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         check_python(["benchmarks/no_such_file.py"])
     with pytest.raises(Exception, match="no such configuration file"):
         check_repsynth(["fit", "--config", "experiments/no.yaml"])
+    with pytest.raises(Exception, match="no such configuration file"):
+        words = "nvs --models p=PlaneWarp --data experiments/no.yaml --protocol experiments/protocols/synthetic.yaml"
+        check_repsynth(["benchmark", *words.split()])

@@ -6,9 +6,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.data import DataLoader
 
 from repsynth.cache import cached, default_cache, key_of
 from repsynth.callbacks.outputs import Stage, require_images
+from repsynth.datamodules.image_sets import RealImages
 from repsynth.errors import UserError
 from repsynth.metrics.features import QUANTISATION
 from repsynth.metrics.ranks import from_first, is_first
@@ -32,9 +34,8 @@ class SetResult:
 class SetFigures:
     """Statistics of the images that steps return, and of the real set, on the ranks that see them.
 
-    Real images come from the data module if it has `real_loader` and `signature` (see
-    `datamodules.image_sets.RealImages`), once: their statistics are kept in the cache folder. Otherwise they are the
-    `expected` images of steps that return `Paired`.
+    Real images come from the data module if it is one of `datamodules.image_sets.RealImages`, once: their statistics
+    are kept in the cache folder. Otherwise they are the `expected` images of steps that return `Paired`.
     """
 
     def __init__(self, scores: SetScores) -> None:
@@ -63,10 +64,10 @@ class SetFigures:
         Every rank must call it.
         """
         self._generated = self.scores.nothing_seen("generated")
-        from_data = hasattr(_data(trainer), "real_loader")
-        self._returned = None if from_data else self.scores.nothing_seen("real")
-        if from_data and stage not in self._known:
-            self._known[stage] = self._real_set(stage, trainer)
+        data = _data(trainer)
+        self._returned = None if isinstance(data, RealImages) else self.scores.nothing_seen("real")
+        if isinstance(data, RealImages) and stage not in self._known:
+            self._known[stage] = self._real_set(stage, data, trainer)
 
     def add(self, outputs: object, module: pl.LightningModule) -> None:
         """Count what a step returned.
@@ -108,39 +109,36 @@ class SetFigures:
 
     # The real set.
 
-    def _real_set(self, stage: Stage, trainer: pl.Trainer) -> SetStatistics | None:
+    def _real_set(self, stage: Stage, data: RealImages, trainer: pl.Trainer) -> SetStatistics | None:
         """Of the data module's images, on rank zero: from the cache, or computed by all ranks together."""
         limit = trainer.fast_dev_run or None  # type: ignore[attr-defined]  # a number of batches
         if limit is not None:
-            return self._measured(stage, trainer, limit)
+            return self._measured(data.real_loader(stage), trainer, limit)
 
         def build() -> SetStatistics:
+            print(f"real images: statistics of {data.real_count(stage)}, once, to {path}", flush=True)
             from_first(lambda: True)
-            found = self._measured(stage, trainer, None)
+            found = self._measured(data.real_loader(stage), trainer)
             assert found is not None
             built.append(found)
             return found
 
         built: list[SetStatistics] = []
         words = self.scores.cache_words()
-        key = from_first(lambda: key_of(_VERSION, _data(trainer).signature(stage), *words))
+        key = from_first(lambda: key_of(_VERSION, data.signature(stage), data.real_count(stage), *words))
+        path = default_cache() / f"set-{key}.npz"
         if is_first():
-            path = default_cache() / f"set-{key}.npz"
             found = cached(path, SetStatistics.read, build, SetStatistics.write)
             if not built:
                 from_first(lambda: False)
             return found
         # Rank zero holds the lock and says whether there is something to do.
-        return self._measured(stage, trainer, None) if from_first(bool) else None
+        return self._measured(data.real_loader(stage), trainer) if from_first(bool) else None
 
-    def _measured(self, stage: Stage, trainer: pl.Trainer, limit: int | None) -> SetStatistics | None:
+    def _measured(
+        self, loader: DataLoader[Any], trainer: pl.Trainer, limit: int | None = None
+    ) -> SetStatistics | None:
         statistics = self.scores.nothing_seen("real")
-        loader = _data(trainer).real_loader(stage)
-        if is_first() and limit is None:
-            print(
-                f"real images of the {stage} figures: computing their statistics once, for the cache",
-                flush=True,
-            )
         for batch in islice(loader, limit):
             # Not by way of the strategy, whose hooks would make floats of bytes.
             images = batch["images"].to(trainer.strategy.root_device, non_blocking=True)
@@ -152,7 +150,7 @@ def _about(
     stage: Stage, trainer: pl.Trainer, real: SetStatistics, generated: SetStatistics
 ) -> dict[str, Any]:
     data = _data(trainer)
-    own = hasattr(data, "real_loader")
+    own = isinstance(data, RealImages)
     return {
         "real": real.count,
         "generated": generated.count,

@@ -40,11 +40,10 @@ class RealImages(DataModule):
         raise NotImplementedError
 
     def signature(self, stage: EvalStage) -> str:
-        """What the pixels of `real_images` depend on, in one line: another set, or another way to its images, must
-        give another line. Statistics are cached under it.
+        """What the pixels of `real_images` depend on, in one line; statistics are cached under it and their number.
 
-        For files that is path, size and time of change of each (`repsynth.cache.key_of`), and every option between
-        file and pixel; `real_samples` is to be counted in, see `real_count`.
+        Another set, or another way to its images, must give another line. For files that is path, size and time of
+        change of each (`repsynth.cache.key_of`), and every option between file and pixel.
         """
         raise NotImplementedError
 

@@ -2,9 +2,11 @@
 
 import sys
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -13,12 +15,15 @@ from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, require_
 from repsynth.datamodules.posed_scene import Picture, PosedScene, SceneReader
 from repsynth.datamodules.posed_views import Frames, PosedExample, augmented
 from repsynth.datamodules.samplers import SampleKey
+from repsynth.datamodules.transport import reserve
 from repsynth.datamodules.views import Choice, NoExampleError, ViewSampling
 from repsynth.errors import UserError
 
 OnBadImage = Literal["error", "skip"]
+Room = tuple[np.ndarray | None, np.ndarray | None]
 
-_KEPT_SCENES = 64
+_KEPT_SCENES = 4096
+"""A clip of 130 frames takes about 40 kB in each loader process, and reading one takes longer than a picture."""
 _KEPT_PICTURES = 256
 _OTHERS = 100
 """Other scenes that an example may fall back on before the run stops."""
@@ -50,51 +55,60 @@ class Example:
     """Number of the draw, so that one scene can give several."""
 
 
-def load_frames(scene: PosedScene, numbers: list[int], options: PictureOptions) -> Frames:
+def load_frames(
+    scene: PosedScene, numbers: list[int], options: PictureOptions, images: np.ndarray | None = None
+) -> Frames:
     """Read and fit some pictures of a scene; intrinsics follow the size of each.
+
+    Args:
+        scene: whose pictures are read.
+        numbers: of N pictures.
+        options: how they become images.
+        images: [N, 3, H, W] uint8 that they go to; None takes new memory.
 
     Raises:
         UserError: a picture is missing, damaged, of a mode that is not accepted, or too small.
     """
-    images = np.empty((len(numbers), 3, *options.size), dtype=np.uint8)
+    images = np.empty((len(numbers), 3, *options.size), dtype=np.uint8) if images is None else images
     stored = []
-    for image, number in zip(images, numbers, strict=True):
-        image[:], size = _load(scene.pictures[number], options)
+    for place, number in enumerate(numbers):
+        images[place], size = _load(scene.pictures[number], options)
         stored.append(size)
-    return {
-        "images": images,
-        "extrinsics": scene.extrinsics[numbers],
-        "intrinsics": _fitted(scene.intrinsics[numbers], stored, options),
-    }
-
-
-def _fitted(intrinsics: np.ndarray, stored: list[tuple[int, int]], options: PictureOptions) -> np.ndarray:
-    """The intrinsics [N, 3, 3] of fitted pictures that were stored in these sizes."""
-    for size in set(stored):
+    intrinsics = scene.intrinsics[numbers]
+    for size in set(stored) - {options.size}:
         same = [place for place, other in enumerate(stored) if other == size]
         intrinsics[same] = fit_intrinsics(intrinsics[same], size, options.size, options.fit)
-    return intrinsics
+    return {"images": images, "extrinsics": scene.extrinsics[numbers], "intrinsics": intrinsics}
 
 
-def make_example(name: str, scene: PosedScene, choice: Choice, options: PictureOptions) -> PosedExample:
-    """Read an example; depth figures are those of the scene and of the reference view."""
-    frames = load_frames(scene, [*choice.sources, *choice.novel], options)
-    inputs = len(choice.sources)
+def make_example(
+    name: str, scene: PosedScene, choice: Choice, options: PictureOptions, room: Room = (None, None)
+) -> PosedExample:
+    """Read an example; depth figures are those of the scene and of the reference view.
+
+    Args:
+        name: its id.
+        scene: that it shows.
+        choice: its views.
+        options: how pictures become images.
+        room: where the images of inputs and novel views go; None takes new memory.
+    """
+    source, novel = room
     return {
         "id": name,
-        "source": _cut(frames, slice(inputs)),
-        "novel": _cut(frames, slice(inputs, None)),
+        "source": _with_float_cameras(load_frames(scene, choice.sources, options, source)),
+        "novel": _with_float_cameras(load_frames(scene, choice.novel, options, novel)),
         "depth_range": np.array(scene.depth_range, dtype=np.float32),
         "median_depth": np.array(scene.median_depth[choice.sources[0]], dtype=np.float32),
     }
 
 
-def _cut(frames: Frames, part: slice) -> Frames:
-    """Neighbouring frames without a copy of their images, cameras as float32."""
+def _with_float_cameras(frames: Frames) -> Frames:
+    """The frames with cameras as float32."""
     return {
-        "images": frames["images"][part],
-        "extrinsics": frames["extrinsics"][part].astype(np.float32),
-        "intrinsics": frames["intrinsics"][part].astype(np.float32),
+        "images": frames["images"],
+        "extrinsics": frames["extrinsics"].astype(np.float32),
+        "intrinsics": frames["intrinsics"].astype(np.float32),
     }
 
 
@@ -116,30 +130,74 @@ class TrainingScenes(Dataset[PosedExample]):
         return len(self.usable) * self.per_scene
 
     def __getitem__(self, key: SampleKey) -> PosedExample:
+        return self._read(self._attempts(key), (None, None))
+
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[PosedExample]:
+        """The examples of a batch, read to where the batch will be.
+
+        All are drawn before the first is read: each finds its code warm.
+        """
+        attempts = [self._attempts(key) for key in keys]
+        first = [next(each) for each in attempts]
+        return [
+            self._read(chain([drawn], others), room)
+            for drawn, others, room in zip(first, attempts, self._rooms(len(keys)), strict=True)
+        ]
+
+    def _rooms(self, count: int) -> list[Room]:
+        """Where the images of each example of a batch go."""
+        if self.augment:  # gives them other memory
+            return [(None, None)] * count
+        views = (self.views.sources, self.views.novel)
+        sources, novel = reserve([(count, each, 3, *self.pictures.size) for each in views])
+        return list(zip(sources, novel, strict=True))
+
+    def _attempts(self, key: SampleKey) -> Iterator["_Drawn"]:
+        """What to read for a key: its own example, then others in its place."""
         rng = key.rng(self.seed)
         place = key.index // self.per_scene
         for _ in range(_OTHERS):
             name = self.usable[place]
             try:
-                example = self._drawn(f"{name}/{key.index % self.per_scene:04d}", name, rng)
-                self.losses.read()
-                return augmented(example, rng) if self.augment else example
+                scene = _read(self.reader, name)
+                choice = self.views.draw(rng, scene.centres, scene.numbers)
+                yield _Drawn(f"{name}/{key.index % self.per_scene:04d}", scene, choice, rng)
             except NoExampleError:
                 pass  # holes and baselines: another scene serves as well
             except UserError as error:
-                if self.on_bad_image == "error":
-                    raise
-                self.losses.lost(error)
+                self._lost(error)
             place = int(rng.integers(len(self.usable)))
         raise UserError(
             f"{_OTHERS} scenes in a row gave no example that data.window, data.min_baseline and "
             "data.max_baseline allow; loosen them"
         )
 
-    def _drawn(self, name: str, scene_name: str, rng: np.random.Generator) -> PosedExample:
-        scene = _read(self.reader, scene_name)
-        choice = self.views.draw(rng, scene.centres, scene.numbers)
-        return make_example(name, scene, choice, self.pictures)
+    def _read(self, attempts: Iterator["_Drawn"], room: Room) -> PosedExample:
+        """The first that can be read."""
+        for drawn in attempts:
+            try:
+                example = make_example(drawn.name, drawn.scene, drawn.choice, self.pictures, room)
+            except UserError as error:
+                self._lost(error)
+                continue
+            self.losses.read()
+            return augmented(example, drawn.rng) if self.augment else example
+        raise AssertionError("the attempts end with an error")
+
+    def _lost(self, error: UserError) -> None:
+        if self.on_bad_image == "error":
+            raise error
+        self.losses.lost(error)
+
+
+class _Drawn(NamedTuple):
+    """A training example before its pictures are read."""
+
+    name: str
+    scene: PosedScene
+    choice: Choice
+    rng: np.random.Generator
+    """Of the example, after its views were drawn."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def scene_facts(data: SceneData, part: Part, name: str, fast: bool) -> SceneFact
         facts.faults.append(str(error))
     for place, picture in enumerate(scene.pictures):
         # The first is what a run looks at before it starts: the same words, so that it is told once.
-        _look_at(picture, data, facts, fast, "or use larger pictures" if place else "or set data.on_small: skip")
+        _look_at(
+            picture, data, facts, fast, "or use larger pictures" if place else "or set data.on_small: skip"
+        )
     facts.faults = [sentence for sentence in facts.faults if sentence not in facts.unreadable]
     return facts
 

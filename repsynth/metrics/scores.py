@@ -15,6 +15,7 @@ from repsynth.metrics.ssim import ssim
 from repsynth.weights import AUTO
 
 Metric = Literal["psnr", "ssim", "lpips", "flip"]
+PAIR_METRICS: tuple[Metric, ...] = ("psnr", "ssim", "lpips", "flip")
 Figure = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -85,13 +86,12 @@ def check_density(density: float | None) -> None:
         )
 
 
-def check_metrics(metrics: Sequence[str]) -> None:
+def check_metrics(metrics: Sequence[str], known: Sequence[str] = PAIR_METRICS) -> None:
     """Refuse an empty, unknown or repeated choice of figures.
 
     Raises:
         UserError: Naming the choice.
     """
-    known = ("psnr", "ssim", "lpips", "flip")
     if not metrics or len(set(metrics)) < len(metrics) or not set(metrics) <= set(known):
         raise UserError(
             f"evaluation option metrics is {list(metrics)}: expected some of {', '.join(known)}, each at "

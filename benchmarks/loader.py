@@ -1,0 +1,237 @@
+"""How near the loader of posed scenes comes to the speed at which this machine decodes their pictures.
+
+`python benchmarks/loader.py [--clips 512] [--rounds 7]` writes RealEstate10K clips of 256 x 256 JPEG frames into a
+temporary folder and measures, round by round in turn:
+
+- limit: as many processes as the loader has, each with the pictures that a loader process reads, in its order, doing
+  `numpy.asarray(PIL.Image.open(path).convert("RGB"))` and nothing else: open, read (from the page cache), decode, RGB
+  uint8 [H, W, 3] in memory, thrown away;
+- loader: one epoch of `RealEstate10K.train_dataloader()` with that many processes, from the call of `iter` to the last
+  batch in the main process: order of the clips, cameras, choice of views, pictures decoded to [3, H, W], joined, sent.
+  Every picture is decoded, because the cache of pictures is switched off; the camera files of all clips are in the
+  cache of scenes after a first epoch that does not count;
+- without kept scenes: the same, but every example reads its camera file and lists its frames, as it is with many more
+  clips than that cache holds;
+- augmented: the loader with colour jitter and mirroring.
+
+All read the same pictures. Their shares of the limit are also given in processor time, the main process's included,
+which a busy machine disturbs less.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from skimage import data as photographs
+from torch.utils.data import DataLoader
+
+import repsynth
+from repsynth.datamodules import scene_examples
+from repsynth.datamodules.posed_scene import Picture
+from repsynth.datamodules.realestate10k import RealEstate10K
+
+SIDE = 256
+STEP = 33_367
+"""Microseconds between frames."""
+QUALITY = 92
+
+
+def write_clips(root: Path, clips: int, frames: int) -> None:
+    """Crops that move sideways over photographs, with noise."""
+    rng = np.random.default_rng(0)
+    pictures = (photographs.astronaut, photographs.coffee, photographs.chelsea, photographs.rocket)
+    sources = [np.asarray(Image.fromarray(picture()).resize((700, 400))) for picture in pictures]
+    grain = rng.normal(0, 4, (SIDE + 64, SIDE + 64, 3))
+    for number in range(clips):
+        name = f"{number:016x}"
+        folder = root / "frames" / "train" / name
+        folder.mkdir(parents=True)
+        top, left = rng.integers(0, 400 - SIDE), rng.integers(0, 700 - SIDE - frames)
+        for frame in range(frames):
+            y, x = rng.integers(0, 64, 2)
+            crop = sources[number % len(sources)][top:, left + frame :][:SIDE, :SIDE]
+            noisy = np.clip(crop + grain[y:, x:][:SIDE, :SIDE], 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / f"{1_000_000 + STEP * frame}.jpg", quality=QUALITY)
+        write_cameras(root / "cameras" / "train" / f"{name}.txt", frames)
+
+
+def write_cameras(path: Path, frames: int) -> None:
+    """A camera that moves sideways, written as the publisher does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"https://www.youtube.com/watch?v={path.stem}"]
+    for frame in range(frames):
+        numbers = [0.5, 0.9, 0.5, 0.5, 0, 0, 1, 0, 0, -0.05 * frame, 0, 1, 0, 0, 0, 0, 1, 0]
+        lines.append(" ".join([str(1_000_000 + STEP * frame), *(f"{number:.9f}" for number in numbers)]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+class Taken(NamedTuple):
+    """What one round of one side took."""
+
+    wall: float
+    """Seconds on the clock."""
+    processor: float
+    """Seconds of all its processes together."""
+
+
+class Limit:
+    """Processes that wait, decode their pictures, and wait again."""
+
+    def __init__(self, shares: list[list[str]]) -> None:
+        context = multiprocessing.get_context("fork")
+        self.pipes: list[Connection] = []
+        self.processes = []
+        for share in shares:
+            here, there = context.Pipe()
+            process = context.Process(target=_decode_when_told, args=(there, share), daemon=True)
+            process.start()
+            self.pipes.append(here)
+            self.processes.append(psutil.Process(process.pid))
+
+    def __call__(self) -> Taken:
+        start, before = time.perf_counter(), _processor(self.processes)
+        for pipe in self.pipes:
+            pipe.send(True)
+        for pipe in self.pipes:
+            pipe.recv()
+        return Taken(time.perf_counter() - start, _processor(self.processes) - before)
+
+
+def _decode_when_told(pipe: Connection, paths: list[str]) -> None:
+    while pipe.recv():
+        for path in paths:
+            with Image.open(path) as picture:
+                np.asarray(picture.convert("RGB"))
+        pipe.send(True)
+
+
+class Epochs:
+    """A loader whose processes stay; each call is an epoch, always the same one."""
+
+    def __init__(self, data: RealEstate10K) -> None:
+        self.loader: DataLoader[Any] = data.train_dataloader()
+        self._read()
+        workers = self.loader._iterator._workers  # type: ignore[union-attr]
+        self.processes = [psutil.Process(), *(psutil.Process(worker.pid) for worker in workers)]
+
+    def __call__(self) -> Taken:
+        start, before = time.perf_counter(), _processor(self.processes)
+        self._read()
+        return Taken(time.perf_counter() - start, _processor(self.processes) - before)
+
+    def _read(self) -> None:
+        for _ in self.loader:
+            pass
+
+
+def _processor(processes: list[psutil.Process]) -> float:
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+def shares(data: RealEstate10K, workers: int) -> list[list[str]]:
+    """The pictures that each loader process reads in an epoch, in its order."""
+    found: list[list[str]] = [[] for _ in range(workers)]
+    with picture_reading(lambda picture: found[place].append(picture.label)):
+        dataset, loader = data.train_dataset(), data.train_dataloader()
+        assert loader.batch_sampler is not None
+        for number, batch in enumerate(loader.batch_sampler):
+            place = number % workers
+            for key in batch:
+                dataset[key]
+    return found
+
+
+@contextmanager
+def picture_reading(note: Callable[[Picture], object]) -> Iterator[None]:
+    """Note the pictures that are asked for, and read none."""
+    blank = np.zeros((3, SIDE, SIDE), dtype=np.uint8), (SIDE, SIDE)
+    before = scene_examples._load
+
+    def noted(picture: Picture, options: scene_examples.PictureOptions) -> tuple[np.ndarray, tuple[int, int]]:
+        note(picture)
+        return blank
+
+    scene_examples._load = noted  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        scene_examples._load = before
+        scene_examples._read.cache_clear()
+
+
+def print_rates(rounds: list[dict[str, Taken]], pictures: int) -> None:
+    """A line per side, and its share of the limit within each round."""
+    print(f"{'':20}  images/s  us of processor  share of the limit (least to most)  by processor time")
+    for name in rounds[0]:
+        rate = statistics.median(pictures / taken[name].wall for taken in rounds)
+        cost = statistics.median(taken[name].processor for taken in rounds) / pictures
+        walls = [taken["limit"].wall / taken[name].wall for taken in rounds]
+        processor = statistics.median(taken["limit"].processor / taken[name].processor for taken in rounds)
+        share = f"{statistics.median(walls):.3f} ({min(walls):.3f} to {max(walls):.3f})"
+        print(f"{name:20}  {rate:8.0f}  {1e6 * cost:15.0f}  {share:>34}  {processor:17.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=512)
+    parser.add_argument("--frames", type=int, default=32, help="of a clip")
+    parser.add_argument("--samples", type=int, default=4, help="examples of each clip in an epoch")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_clips(Path(folder), options.clips, options.frames)
+        measure(Path(folder), options)
+
+
+def measure(root: Path, options: argparse.Namespace) -> None:
+    common: dict[str, Any] = {
+        "root": str(root),
+        "image_size": (SIDE, SIDE),
+        "batch_size": options.batch_size,
+        "num_workers": options.workers,
+        "seed": 0,
+        "val_scenes": 1,
+        "samples_per_scene": options.samples,
+        "cache_dir": str(root / "cache"),
+    }
+    parts = shares(RealEstate10K(**common), options.workers)
+    pictures = sum(map(len, parts))
+    limit = Limit(parts)
+    # Loader processes start with the module as it is then.
+    scene_examples._load = scene_examples._load.__wrapped__  # type: ignore[assignment]
+    sides: dict[str, Callable[[], Taken]] = {
+        "limit": limit,
+        "loader": Epochs(RealEstate10K(**common)),
+        "augmented": Epochs(RealEstate10K(**common, augment=True)),
+    }
+    scene_examples._read = scene_examples._read.__wrapped__  # type: ignore[assignment]
+    sides["without kept scenes"] = Epochs(RealEstate10K(**common))
+    rounds = [{name: side() for name, side in sides.items()} for _ in range(options.rounds + 1)][1:]
+    size = sum(Path(path).stat().st_size for part in parts for path in part) / pictures
+    print(
+        f"repsynth {repsynth.__version__}, torch {torch.__version__}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}; {pictures} pictures of {SIDE} x {SIDE}, {size / 1e3:.0f} kB each, an epoch; "
+        f"{options.workers} loader processes, batches of {options.batch_size} clips"
+    )
+    print_rates(rounds, pictures)
+
+
+if __name__ == "__main__":
+    main()
