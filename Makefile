@@ -45,6 +45,7 @@ prove: setup
 bench: setup
 	$(RUN) benchmarks/rasterizer.py
 	$(RUN) benchmarks/training_step.py
+	$(RUN) benchmarks/loader.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

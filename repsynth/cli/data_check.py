@@ -14,7 +14,8 @@ from repsynth.cli.configuration import merge
 from repsynth.cli.parsing import parse
 from repsynth.cli.quiet import drop_advertising, speak_plainly
 from repsynth.datamodules.base import DataModule
-from repsynth.datamodules.inspection import Inspection, PartReport, Range, inspect
+from repsynth.datamodules.inspection import inspect
+from repsynth.datamodules.inspection_report import Inspection, PartReport, Range
 from repsynth.errors import UserError
 
 _LISTED = 20

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repsynth.datamodules.inspection import Inspection, inspect
+from repsynth.datamodules.inspection import inspect
+from repsynth.datamodules.inspection_report import Inspection
 from repsynth.datamodules.posed_scene import UnusableSceneError
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.errors import UserError
