@@ -1,21 +1,24 @@
 """How near the loader of posed scenes comes to the speed at which this machine decodes their pictures.
 
-`python benchmarks/loader.py [--clips 512] [--rounds 7]` writes RealEstate10K clips of 256 x 256 JPEG frames into a
-temporary folder and measures, round by round in turn:
+`python benchmarks/loader.py [--clips 512] [--rounds 15]` writes RealEstate10K clips of 256 x 256 JPEG frames into a
+temporary folder and measures, round by round in turn, each round with new processes:
 
 - limit: as many processes as the loader has, each with the pictures that a loader process reads, in its order, doing
   `numpy.asarray(PIL.Image.open(path).convert("RGB"))` and nothing else: open, read (from the page cache), decode, RGB
   uint8 [H, W, 3] in memory, thrown away;
 - loader: one epoch of `RealEstate10K.train_dataloader()` with that many processes, from the call of `iter` to the last
   batch in the main process: order of the clips, cameras, choice of views, pictures decoded to [3, H, W], joined, sent.
-  Every picture is decoded, because the cache of pictures is switched off; the camera files of all clips are in the
-  cache of scenes after a first epoch that does not count;
+  Every picture is decoded, because pictures of more than a few clips are never kept; the camera files of all clips are
+  in the cache of scenes after a first epoch that does not count;
 - without kept scenes: the same, but every example reads its camera file and lists its frames, as it is with many more
   clips than that cache holds;
 - augmented: the loader with colour jitter and mirroring.
 
-All read the same pictures. Their shares of the limit are also given in processor time, the main process's included,
-which a busy machine disturbs less.
+All read the same pictures. Their shares of the limit are also given in processor time, the main process's included.
+
+New processes, because the speed of libjpeg depends on where a small buffer of Pillow happens to lie: 255 or 380 us for
+one of these pictures, on either side, mostly for as long as a process lives (perf shows the copy out of that buffer).
+So every process scatters its memory at random before it begins, and the figures are means over many.
 """
 
 import argparse
@@ -25,7 +28,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,30 +90,33 @@ class Taken(NamedTuple):
     """Seconds of all its processes together."""
 
 
-class Limit:
+@contextmanager
+def limit(shares: list[list[str]]) -> Iterator[Callable[[], Taken]]:
     """Processes that wait, decode their pictures, and wait again."""
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe() for _ in shares]
+    workers = [
+        context.Process(target=_decode_when_told, args=(there, share), daemon=True)
+        for (_, there), share in zip(pipes, shares, strict=True)
+    ]
+    for worker in workers:
+        worker.start()
 
-    def __init__(self, shares: list[list[str]]) -> None:
-        context = multiprocessing.get_context("fork")
-        self.pipes: list[Connection] = []
-        self.processes = []
-        for share in shares:
-            here, there = context.Pipe()
-            process = context.Process(target=_decode_when_told, args=(there, share), daemon=True)
-            process.start()
-            self.pipes.append(here)
-            self.processes.append(psutil.Process(process.pid))
+    def all_decode() -> None:
+        for here, _ in pipes:
+            here.send(True)
+        for here, _ in pipes:
+            here.recv()
 
-    def __call__(self) -> Taken:
-        start, before = time.perf_counter(), _processor(self.processes)
-        for pipe in self.pipes:
-            pipe.send(True)
-        for pipe in self.pipes:
-            pipe.recv()
-        return Taken(time.perf_counter() - start, _processor(self.processes) - before)
+    yield partial(taken, all_decode, [psutil.Process(worker.pid) for worker in workers])
+    for here, _ in pipes:
+        here.send(False)
+    for worker in workers:
+        worker.join()
 
 
 def _decode_when_told(pipe: Connection, paths: list[str]) -> None:
+    scatter_memory()
     while pipe.recv():
         for path in paths:
             with Image.open(path) as picture:
@@ -117,23 +124,40 @@ def _decode_when_told(pipe: Connection, paths: list[str]) -> None:
         pipe.send(True)
 
 
-class Epochs:
+def scatter_memory(worker: int = 0) -> None:
+    """Leave holes of random sizes, so that what is allocated next lies anywhere."""
+    rng = np.random.default_rng()
+    pieces = [bytearray(int(size)) for size in rng.integers(500, 3000, 400)]
+    _held.extend(piece for piece, stays in zip(pieces, rng.random(len(pieces)) < 0.5, strict=True) if stays)
+
+
+_held: list[bytearray] = []
+
+
+@contextmanager
+def epochs(data: RealEstate10K, keep_scenes: bool = True) -> Iterator[Callable[[], Taken]]:
     """A loader whose processes stay; each call is an epoch, always the same one."""
+    kept = scene_examples._read
+    # Loader processes start with the module as it is then.
+    scene_examples._read = kept if keep_scenes else kept.__wrapped__  # type: ignore[assignment]
+    loader: DataLoader[Any] = data.train_dataloader()
+    loader.worker_init_fn = scatter_memory
 
-    def __init__(self, data: RealEstate10K) -> None:
-        self.loader: DataLoader[Any] = data.train_dataloader()
-        self._read()
-        workers = self.loader._iterator._workers  # type: ignore[union-attr]
-        self.processes = [psutil.Process(), *(psutil.Process(worker.pid) for worker in workers)]
-
-    def __call__(self) -> Taken:
-        start, before = time.perf_counter(), _processor(self.processes)
-        self._read()
-        return Taken(time.perf_counter() - start, _processor(self.processes) - before)
-
-    def _read(self) -> None:
-        for _ in self.loader:
+    def read() -> None:
+        for _ in loader:
             pass
+
+    read()
+    scene_examples._read = kept
+    workers = loader._iterator._workers  # type: ignore[union-attr]
+    yield partial(taken, read, [psutil.Process(), *(psutil.Process(worker.pid) for worker in workers)])
+
+
+def taken(work: Callable[[], None], processes: list[psutil.Process]) -> Taken:
+    """What some work takes that these processes do."""
+    start, before = time.perf_counter(), _processor(processes)
+    work()
+    return Taken(time.perf_counter() - start, _processor(processes) - before)
 
 
 def _processor(processes: list[psutil.Process]) -> float:
@@ -156,31 +180,32 @@ def shares(data: RealEstate10K, workers: int) -> list[list[str]]:
 @contextmanager
 def picture_reading(note: Callable[[Picture], object]) -> Iterator[None]:
     """Note the pictures that are asked for, and read none."""
-    blank = np.zeros((3, SIDE, SIDE), dtype=np.uint8), (SIDE, SIDE)
-    before = scene_examples._load
+    before = scene_examples._read_into
 
-    def noted(picture: Picture, options: scene_examples.PictureOptions) -> tuple[np.ndarray, tuple[int, int]]:
+    def noted(image: np.ndarray, picture: Picture, options: scene_examples.PictureOptions) -> tuple[int, int]:
         note(picture)
-        return blank
+        return options.size
 
-    scene_examples._load = noted  # type: ignore[assignment]
+    scene_examples._read_into = noted
     try:
         yield
     finally:
-        scene_examples._load = before
+        scene_examples._read_into = before
         scene_examples._read.cache_clear()
 
 
 def print_rates(rounds: list[dict[str, Taken]], pictures: int) -> None:
-    """A line per side, and its share of the limit within each round."""
-    print(f"{'':20}  images/s  us of processor  share of the limit (least to most)  by processor time")
+    """A line per side: means over the rounds, and their share of the limit's."""
+    walls = {name: [each[name].wall / pictures for each in rounds] for name in rounds[0]}
+    work = {name: [each[name].processor / pictures for each in rounds] for name in rounds[0]}
+    print(
+        f"{'':20}  images/s (least to most)  share of the limit | us of processor per image  share of the limit"
+    )
     for name in rounds[0]:
-        rate = statistics.median(pictures / taken[name].wall for taken in rounds)
-        cost = statistics.median(taken[name].processor for taken in rounds) / pictures
-        walls = [taken["limit"].wall / taken[name].wall for taken in rounds]
-        processor = statistics.median(taken["limit"].processor / taken[name].processor for taken in rounds)
-        share = f"{statistics.median(walls):.3f} ({min(walls):.3f} to {max(walls):.3f})"
-        print(f"{name:20}  {rate:8.0f}  {1e6 * cost:15.0f}  {share:>34}  {processor:17.3f}")
+        rate = f"{1 / statistics.mean(walls[name]):.0f} ({1 / max(walls[name]):.0f} to {1 / min(walls[name]):.0f})"
+        shares = [statistics.mean(side["limit"]) / statistics.mean(side[name]) for side in (walls, work)]
+        cost = 1e6 * statistics.mean(work[name])
+        print(f"{name:20}  {rate:>24}  {shares[0]:18.3f} | {cost:25.0f}  {shares[1]:18.3f}")
 
 
 def main() -> None:
@@ -189,8 +214,8 @@ def main() -> None:
     )
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--frames", type=int, default=32, help="of a clip")
-    parser.add_argument("--samples", type=int, default=4, help="examples of each clip in an epoch")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=2, help="examples of each clip in an epoch")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -213,17 +238,19 @@ def measure(root: Path, options: argparse.Namespace) -> None:
     }
     parts = shares(RealEstate10K(**common), options.workers)
     pictures = sum(map(len, parts))
-    limit = Limit(parts)
-    # Loader processes start with the module as it is then.
-    scene_examples._load = scene_examples._load.__wrapped__  # type: ignore[assignment]
-    sides: dict[str, Callable[[], Taken]] = {
-        "limit": limit,
-        "loader": Epochs(RealEstate10K(**common)),
-        "augmented": Epochs(RealEstate10K(**common, augment=True)),
+    sides: dict[str, Callable[[], AbstractContextManager[Callable[[], Taken]]]] = {
+        "limit": lambda: limit(parts),
+        "loader": lambda: epochs(RealEstate10K(**common)),
+        "without kept scenes": lambda: epochs(RealEstate10K(**common), keep_scenes=False),
+        "augmented": lambda: epochs(RealEstate10K(**common, augment=True)),
     }
-    scene_examples._read = scene_examples._read.__wrapped__  # type: ignore[assignment]
-    sides["without kept scenes"] = Epochs(RealEstate10K(**common))
-    rounds = [{name: side() for name, side in sides.items()} for _ in range(options.rounds + 1)][1:]
+    rounds: list[dict[str, Taken]] = []
+    for _ in range(options.rounds):
+        rounds.append({})
+        for name, start in sides.items():
+            with start() as side:
+                side()
+                rounds[-1][name] = side()
     size = sum(Path(path).stat().st_size for part in parts for path in part) / pictures
     print(
         f"repsynth {repsynth.__version__}, torch {torch.__version__}, {os.cpu_count()} cores, load "
