@@ -27,7 +27,9 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((path for path in files if not path.name.startswith(".")), key=lambda path: path.name)
 
 
-def read_image(path: Path, *, convert: bool = False, posed: bool = True) -> np.ndarray:
+def read_image(
+    path: Path, *, convert: bool = False, posed: bool = True, out: np.ndarray | None = None
+) -> np.ndarray:
     """Decode a picture to RGB.
 
     Grey, palette and 16 bit grey pictures are converted. Pictures with transparency or in CMYK are refused
@@ -38,15 +40,16 @@ def read_image(path: Path, *, convert: bool = False, posed: bool = True) -> np.n
         convert: accept transparency and CMYK.
         posed: cameras belong to the pixels as they are stored; an orientation tag is an error then, and is
             applied otherwise.
+        out: [3, H, W] uint8, contiguous: where the pixels may go if there are so many.
 
     Returns:
-        [3, H, W] uint8.
+        [3, H, W] uint8; `out` itself where they went there.
 
     Raises:
         UserError: for a file that is missing, cannot be decoded to its end, has a mode that is not accepted,
             or (`posed`) an orientation tag other than 1.
     """
-    plain = read_plain_jpeg(path)
+    plain = read_plain_jpeg(path, out)
     if plain is not None:
         return plain
     with _opened(path) as picture:

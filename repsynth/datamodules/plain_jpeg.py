@@ -5,6 +5,7 @@ the time of a picture of 256 x 256. For ordinary files all of it comes down to t
 """
 
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -19,15 +20,16 @@ _PROFILE = b"ICC_PROFILE"
 """Pillow does not apply it either."""
 
 
-def read_plain_jpeg(path: Path) -> np.ndarray | None:
+def read_plain_jpeg(path: Path, out: np.ndarray | None = None) -> np.ndarray | None:
     """Decode a JPEG file that holds nothing but an 8 bit colour picture, to its end.
 
     Args:
         path: of the file, or a `BytesIO` in its place.
+        out: [3, H, W] uint8, contiguous: where the pixels go if there are so many.
 
     Returns:
-        [3, H, W] uint8 RGB, the pixels that `Image.open` gives; None for every other file, damaged and missing ones
-        included.
+        [3, H, W] uint8 RGB, the pixels that `Image.open` gives, `out` itself where they went there; None for every
+        other file, damaged and missing ones included.
     """
     try:
         content = _content(path)
@@ -38,28 +40,30 @@ def read_plain_jpeg(path: Path) -> np.ndarray | None:
         picture.frombytes(content, "jpeg", "RGBX", "")
     except (OSError, ValueError):
         return None
-    return separated(packed, size)
+    return separated(packed, size, out)
 
 
-def separated(packed: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def separated(packed: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
     """Take pixels apart, several times as fast as a transposition does.
 
     Args:
         packed: [4 W H] uint8, R G B and anything of each pixel.
         size: (width, height).
+        out: see `read_plain_jpeg`.
 
     Returns:
         [3, H, W] uint8.
     """
     width, height = size
-    planes = np.empty((3, height * width), dtype=np.uint8)
-    for channel, plane in enumerate(planes):
+    fits = out is not None and out.shape == (3, height, width)
+    planes = out if fits and out is not None else np.empty((3, height, width), dtype=np.uint8)
+    for channel, plane in enumerate(planes.reshape(3, -1)):
         # The word that begins with a channel's byte has it lowest, and the cast keeps only that; no word would begin
         # there at the last pixel.
         words = np.ndarray((plane.size - 1,), "<u4", packed, channel)
         np.copyto(plane[:-1], words, casting="unsafe")
         plane[-1] = packed[channel - 4]
-    return planes.reshape(3, height, width)
+    return planes
 
 
 _canvases = threading.local()
@@ -78,10 +82,14 @@ def _canvas(size: tuple[int, int]) -> tuple[Image.Image, np.ndarray]:
 def _content(path: Path) -> bytes:
     if isinstance(path, io.BytesIO):
         return path.getvalue()
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
+    name = os.fspath(path)
+    if not name.lower().endswith((".jpg", ".jpeg")):
         return b""
-    with path.open("rb", buffering=0) as file:
-        return file.read()
+    descriptor = os.open(name, os.O_RDONLY)  # half the time of a file object
+    try:
+        return os.read(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _size(content: bytes) -> tuple[int, int] | None:

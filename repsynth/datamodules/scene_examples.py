@@ -3,7 +3,7 @@
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, require_size
-from repsynth.datamodules.posed_scene import Picture, PosedScene, SceneReader
+from repsynth.datamodules.images import Fit, fit_image, fit_intrinsics, read_image, require_size
+from repsynth.datamodules.posed_scene import FilePicture, Picture, PosedScene, SceneReader
 from repsynth.datamodules.posed_views import Frames, PosedExample, augmented
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.transport import reserve
@@ -24,7 +24,7 @@ Room = tuple[np.ndarray | None, np.ndarray | None]
 
 _KEPT_SCENES = 4096
 """A clip of 130 frames takes about 40 kB in each loader process, and reading one takes longer than a picture."""
-_KEPT_PICTURES = 256
+_KEPT_PICTURES, _FEW_SCENES, _FEW_EXAMPLES = 256, 16, 64
 _OTHERS = 100
 """Other scenes that an example may fall back on before the run stops."""
 _TOLERATED, _JUDGED_FROM = 0.01, 100
@@ -40,6 +40,8 @@ class PictureOptions:
     fit: Fit
     convert: bool
     """Accept transparency and CMYK, see `images.read_image`."""
+    keep: bool = False
+    """Keep the last pictures in memory: those of a small set come again and again."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ def load_frames(
         UserError: a picture is missing, damaged, of a mode that is not accepted, or too small.
     """
     images = np.empty((len(numbers), 3, *options.size), dtype=np.uint8) if images is None else images
-    stored = []
-    for place, number in enumerate(numbers):
-        images[place], size = _load(scene.pictures[number], options)
-        stored.append(size)
+    stored = [
+        _read_into(image, scene.pictures[number], options)
+        for image, number in zip(images, numbers, strict=True)
+    ]
     intrinsics = scene.intrinsics[numbers]
     for size in set(stored) - {options.size}:
         same = [place for place, other in enumerate(stored) if other == size]
@@ -114,7 +116,7 @@ def _with_float_cameras(frames: Frames) -> Frames:
 
 @dataclass
 class TrainingScenes(Dataset[PosedExample]):
-    """`per_scene` random examples of every usable scene."""
+    """`per_scene` random examples of every usable scene; the last pictures of few scenes are kept in memory."""
 
     reader: SceneReader
     usable: list[str]
@@ -125,6 +127,9 @@ class TrainingScenes(Dataset[PosedExample]):
     augment: bool
     on_bad_image: OnBadImage
     losses: "Losses" = field(default_factory=lambda: Losses())
+
+    def __post_init__(self) -> None:
+        self.pictures = replace(self.pictures, keep=len(self.usable) <= _FEW_SCENES)
 
     def __len__(self) -> int:
         return len(self.usable) * self.per_scene
@@ -216,7 +221,8 @@ class EvaluationScenes(Dataset[PosedExample]):
         example = self.examples[key.index]
         scene = _read(self.reader, example.scene)
         choice = example.choice or self._drawn(example, scene)
-        return make_example(example.name, scene, choice, self.pictures)
+        options = replace(self.pictures, keep=len(self.examples) <= _FEW_EXAMPLES)
+        return make_example(example.name, scene, choice, options)
 
     def _drawn(self, example: Example, scene: PosedScene) -> Choice:
         # By the scene's name, not its place: scenes that come or go do not move the others.
@@ -264,10 +270,30 @@ def _read(reader: SceneReader, name: str) -> PosedScene:
     return reader.read(name)
 
 
+def _read_into(image: np.ndarray, picture: Picture, options: PictureOptions) -> tuple[int, int]:
+    """Read and fit a picture to [3, H, W] of an example; the size that it is stored in."""
+    if options.keep:
+        image[:], stored = _kept(picture, options)
+        return stored
+    if isinstance(picture, FilePicture):
+        pixels = read_image(picture.path, convert=options.convert, out=image)
+    else:
+        pixels = picture.read(options.convert)
+    if pixels is image:
+        return options.size
+    image[:], stored = _fitted(pixels, picture, options)
+    return stored
+
+
 @lru_cache(maxsize=_KEPT_PICTURES)
-def _load(picture: Picture, options: PictureOptions) -> tuple[np.ndarray, tuple[int, int]]:
-    """The fitted picture and its stored size. Small sets come again and again: the last pictures are kept."""
-    image = picture.read(options.convert)
-    stored = image.shape[1], image.shape[2]
+def _kept(picture: Picture, options: PictureOptions) -> tuple[np.ndarray, tuple[int, int]]:
+    return _fitted(picture.read(options.convert), picture, options)
+
+
+def _fitted(
+    pixels: np.ndarray, picture: Picture, options: PictureOptions
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The fitted picture and its stored size."""
+    stored = pixels.shape[1], pixels.shape[2]
     require_size(picture.label, stored, options.size)
-    return fit_image(image, options.size, options.fit), stored
+    return fit_image(pixels, options.size, options.fit), stored

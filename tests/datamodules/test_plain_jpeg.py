@@ -95,6 +95,17 @@ def test_a_file_that_was_cut_short_is_never_read(tmp_path: Path, kept: int) -> N
         np.testing.assert_array_equal(read_image(path), expected)
 
 
+def test_pixels_go_where_they_are_wanted_if_they_fit(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg")
+    room = np.zeros((2, 3, 70, 130), dtype=np.uint8)
+    assert np.shares_memory(read_image(path, out=room[1]), room)
+    np.testing.assert_array_equal(room[1], by_pillow(path))
+    assert not room[0].any()
+    other = np.zeros((3, 70, 129), dtype=np.uint8)
+    np.testing.assert_array_equal(read_image(path, out=other), by_pillow(path))
+    assert not other.any()
+
+
 def test_pictures_do_not_share_memory_and_threads_do_not_share_canvases(tmp_path: Path) -> None:
     pictures = [PHOTOGRAPH, PHOTOGRAPH.transpose(Image.Transpose.ROTATE_180), PHOTOGRAPH.resize((64, 200))]
     paths = [written(tmp_path / f"{number}.jpg", picture) for number, picture in enumerate(pictures)]

@@ -281,3 +281,36 @@ def test_windows_are_counted_in_rows_not_in_surviving_frames() -> None:
 def test_impossible_options(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         data({"a": line("a")}, **options).check("fit")
+
+
+@dataclass(frozen=True)
+class CountedPicture(FlatPicture):
+    def read(self, convert: bool) -> np.ndarray:
+        READS.append(self.label)
+        return super().read(convert)
+
+
+@pytest.mark.parametrize(("scenes", "reads"), [(2, 1), (40, 5)])
+def test_pictures_of_a_small_set_alone_are_kept(scenes: int, reads: int) -> None:
+    def counted(number: int) -> PosedScene:
+        pictures = [CountedPicture(3 * number + frame, (8, 8)) for frame in range(3)]
+        return line(f"s{number}", frames=3, pictures=pictures)
+
+    dataset = data({f"s{number}": counted(number) for number in range(scenes)}).train_dataset()
+    examples = [dataset[SampleKey(epoch, 1)]["novel"]["images"] for epoch in range(5)]
+    pictures = [name for name in READS if name.startswith("picture-")]
+    assert len(pictures) == 3 * reads
+    assert {int(image.max()) for image in examples} <= {int(name.partition("-")[2]) for name in pictures}
+
+
+def test_the_examples_of_a_batch_are_those_of_its_keys() -> None:
+    dataset = data(
+        {"a": line("a"), "b": line("b"), "holes": line("holes", numbers=np.arange(6) * 9)}
+    ).train_dataset()
+    keys = [SampleKey(epoch, index) for epoch, index in ((0, 1), (3, 0), (0, 0))]
+    for together, key in zip(dataset.__getitems__(keys), keys, strict=True):  # type: ignore[attr-defined]
+        alone = dataset[key]
+        assert together["id"] == alone["id"]
+        for part in ("source", "novel"):
+            np.testing.assert_array_equal(together[part]["images"], alone[part]["images"])
+            np.testing.assert_array_equal(together[part]["extrinsics"], alone[part]["extrinsics"])
