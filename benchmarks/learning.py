@@ -128,7 +128,7 @@ def print_tables(outcomes: dict[str, list[Outcome]], seeds: list[int]) -> None:
     titles = " | ".join([*figures, "minutes"])
     print(table(dict(sorted(rows.items(), key=lambda row: "seed" in row[0]))))
     print(
-        f"\nmean (least to greatest) over {len(seeds)} seeds\n\n| | {titles} |{'|---' * (len(figures) + 2)}|"
+        f"\nmean (least to greatest) over {len(seeds)} seeds\n\n| | {titles} |\n{'|---' * (len(figures) + 2)}|"
     )
     print("\n".join(summary(name, runs) for name, runs in outcomes.items()))
     for figure, sign in (("psnr", 1), ("lpips_random", -1)):
