@@ -64,6 +64,20 @@ class Generated(TypedDict):
     """[N, 3, H, W] float32 in [0, 1]; overshoot is clamped as by a saved picture."""
 
 
+class Patches(TypedDict):
+    """A batch of B patches of images of one size, cut for training; a patch may be the whole image."""
+
+    ids: list[str]
+    """B ids of the images."""
+    images: Tensor
+    """[B, 3, c, c] RGB."""
+    windows: Tensor
+    """[B, 3] int64 in pixels of the whole image: row and column of the patch's first pixel, and the step from one of
+    its pixels to the next in either direction; the step is the same for all of a batch. (0, 0, 1) for whole images."""
+    image_size: tuple[int, int]
+    """(height, width) of the whole images."""
+
+
 class Numbered(TypedDict):
     """A batch of B samples to generate from nothing but their numbers (`nn.latents` draws from them)."""
 
@@ -73,6 +87,17 @@ class Numbered(TypedDict):
     """[B] int64, from 0."""
     seeds: Tensor
     """[B] int64, all the same: the seed of the set."""
+
+
+class Photographs(TypedDict):
+    """A batch of B photographs to find something for that made them, perhaps with holes."""
+
+    ids: list[str]
+    """B ids, unique within the set."""
+    images: Tensor
+    """[B, 3, H, W] RGB."""
+    known: Tensor
+    """[B, 1, H, W] bool: where the photograph is known."""
 
 
 class Real(TypedDict):

@@ -90,6 +90,18 @@ def grid(titles: Sequence[str], rows: Sequence[Sequence[Panel]]) -> np.ndarray:
     return np.asarray(canvas)
 
 
+def tiled(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Lay N pictures uint8 [H, W, 3] of one size out in rows of about sqrt(N), edge to edge; empty cells are white."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    height, width = images[0].shape[:2]
+    canvas = np.full((rows * height, columns * width, 3), _BACKGROUND, np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // columns * height, place % columns * width
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
 def write_png(image: np.ndarray, path: Path) -> None:
     """Write uint8 [H, W, 3]; atomically, folders are made."""
     temporary = _temporary(path)

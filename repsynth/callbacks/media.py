@@ -11,18 +11,22 @@ from torch import Tensor
 
 from repsynth.batches import Paired
 from repsynth.callbacks.determinism import samples_seen
-from repsynth.callbacks.evaluation import Stage, require_paired
+from repsynth.callbacks.outputs import Stage, require_images
 from repsynth.callbacks.shards import let_every_rank_evaluate
 from repsynth.errors import UserError
 from repsynth.exports.files import file_name
 from repsynth.exports.pictures import as_unit
 from repsynth.exports.prediction import Frames, Prediction, checked
 from repsynth.exports.samples import write_sample
-from repsynth.media import Panel, false_colours, gif, grid, to_bytes, write_png
+from repsynth.media import Panel, false_colours, gif, grid, tiled, to_bytes, write_png
 from repsynth.metrics.table import gather
 
 Panels = dict[str, Panel]
 """The cells of a sample's row, by title."""
+
+
+_SAMPLE = "sample"
+"""Title of the only cell of a sample without truth."""
 
 
 class Media(pl.Callback):
@@ -30,11 +34,11 @@ class Media(pl.Callback):
 
     The samples are the first ids in sorted order, whatever the number of ranks. A row holds the step's
     pictures (`Paired["panels"]` with three channels), prediction, truth, error, and then the step's maps of
-    one channel (depth) in false colours. The grid goes to `media/<stage>_<samples seen>.png` below the
+    one channel (depth) in false colours. Samples without truth (`batches.Generated`) fill a square. The picture goes to `media/<stage>_<samples seen>.png` below the
     trainer's `default_root_dir` and to the TensorBoard and W&B loggers that are on.
 
     Args:
-        samples: How many rows.
+        samples: How many samples; each with a truth is a row.
         stages: Where to draw.
         largest_error: Absolute difference, mean over channels, that gets the brightest colour; fixed, so that
             grids of different times compare.
@@ -78,7 +82,7 @@ class Media(pl.Callback):
     ) -> None:
         """Keep what of the batch may be drawn."""
         if "val" in self.stages and not trainer.sanity_checking:
-            self._keep(require_paired(outputs, pl_module))
+            self._keep(outputs, pl_module)
 
     def on_test_batch_end(
         self,
@@ -91,7 +95,7 @@ class Media(pl.Callback):
     ) -> None:
         """Keep what of the batch may be drawn."""
         if "test" in self.stages:
-            self._keep(require_paired(outputs, pl_module))
+            self._keep(outputs, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the validation."""
@@ -103,10 +107,10 @@ class Media(pl.Callback):
         if "test" in self.stages:
             self._draw("test", trainer)
 
-    def _keep(self, pair: Paired) -> None:
-        for index, name in enumerate(pair["ids"]):
+    def _keep(self, outputs: object, module: pl.LightningModule) -> None:
+        for index, name in enumerate(require_images(outputs, module).ids):
             if len(self._kept) < self.samples or name < max(self._kept):
-                self._kept[name] = _row(pair, index, self.largest_error)
+                self._kept[name] = _cells(outputs, index, self.largest_error)
         self._kept = dict(sorted(self._kept.items())[: self.samples])
 
     def _draw(self, stage: Stage, trainer: pl.Trainer) -> None:
@@ -238,12 +242,21 @@ def _predictions(trainer: pl.Trainer) -> Path:
 
 
 def _grid_of(rows: Sequence[tuple[str, Panels]]) -> np.ndarray:
+    if list(rows[0][1]) == [_SAMPLE]:
+        return tiled([panels[_SAMPLE].image for _, panels in rows])
     titles = list(rows[0][1])
     labelled = []
     for name, panels in rows:
         first, *others = (panels[title] for title in titles)
         labelled.append([first._replace(note=f"{name} {first.note}".strip()), *others])
     return grid(titles, labelled)
+
+
+def _cells(outputs: Any, index: int, largest_error: float) -> Panels:  # noqa: ANN401  Paired or Generated
+    """What is drawn of one sample."""
+    if "generated" in outputs:
+        return {_SAMPLE: Panel(to_bytes(outputs["generated"][index]))}
+    return _row(outputs, index, largest_error)
 
 
 def _row(pair: Paired, index: int, largest_error: float) -> Panels:

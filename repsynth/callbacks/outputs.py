@@ -53,8 +53,8 @@ def require_images(outputs: object, module: pl.LightningModule) -> Images:
     if complaint is not None:
         raise UserError(
             f"the evaluation step of {type(module).__name__} returned {complaint}: expected "
-            "repsynth.batches.Generated with ids and generated, or Paired; return it, or leave fid, kid, precision "
-            "and recall out of metrics"
+            "repsynth.batches.Generated with ids and generated, or Paired; return it, or take Media out and fid, kid, "
+            "precision and recall out of the metrics"
         )
     assert isinstance(outputs, dict)
     if paired:

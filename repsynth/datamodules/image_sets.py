@@ -62,6 +62,7 @@ class GeneratedSets(RealImages):
     Args:
         val_samples: images to generate at every validation.
         test_samples: images to generate for a test; published figures take 50000.
+        predict_samples: what `predict` is asked for: the numbers 0 to this one less.
         eval_seed: of the samples to generate: figures of two models with the same seed stand on the same latents.
 
     Raises:
@@ -72,19 +73,27 @@ class GeneratedSets(RealImages):
         self,
         val_samples: int = 5000,
         test_samples: int = 50_000,
+        predict_samples: int = 16,
         eval_seed: int = 0,
         **sets: Any,  # noqa: ANN401  those of RealImages
     ) -> None:
         super().__init__(**sets)
-        require_at_least("data", 1, val_samples=val_samples, test_samples=test_samples)
+        require_at_least(
+            "data", 1, val_samples=val_samples, test_samples=test_samples, predict_samples=predict_samples
+        )
         require_at_least("data", 0, eval_seed=eval_seed)
         self.val_samples = val_samples
         self.test_samples = test_samples
+        self.predict_samples = predict_samples
         self.eval_seed = eval_seed
 
     def eval_dataset(self, stage: EvalStage) -> Dataset[Any]:
         """Numbers of samples to generate; joined to `batches.Numbered`."""
         return Numbers(self.val_samples if stage == "val" else self.test_samples, self.eval_seed)
+
+    def predict_dataset(self) -> Dataset[Any]:
+        """Numbers of samples to make something of; needs no image on disk."""
+        return Numbers(self.predict_samples, self.eval_seed)
 
 
 class Numbers(Dataset[dict[str, Any]]):

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
-from torch.optim import Optimizer
 
-from repsynth.errors import UserError, require_at_least
+from repsynth.errors import require_at_least
+from repsynth.modules.counted_steps import CountedSteps, check_clip, listed
 
 
 @dataclass(frozen=True)
@@ -30,32 +29,18 @@ class StepOptions:
     def check(self) -> None:
         """Raise UserError for an option out of its range."""
         require_at_least("model", 1, **{"steps.accumulate": self.accumulate})
-        if self.gradient_clip is not None and self.gradient_clip <= 0:
-            raise UserError(
-                f"model.steps.gradient_clip is {self.gradient_clip}; expected a norm above 0, or null for no clipping."
-            )
+        check_clip(self.gradient_clip)
 
 
-class ManualSteps(pl.LightningModule):
+class ManualSteps(CountedSteps):
     """A module whose optimisers learn in turn from the same batch, and then step together.
 
     `training_step` calls `learn` once for every optimiser and then `step_all`. All gradients are those of the networks
     as they were before the step, so that k accumulated batches make the step that one k times larger would make.
-
-    A subclass sets `automatic_optimization = False` and `steps`. Under DDP it needs `find_unused_parameters`, which
-    `cli.checks` sees to. `trainer.max_steps` counts the steps of all optimisers.
-
-    Attributes:
-        iterations: steps made by each optimiser; kept in the checkpoint. (`trainer.global_step` counts those of all,
-            and samples do not tell how batches were joined.)
     """
 
     steps: StepOptions = StepOptions()
-    iterations: int = 0
-
-    def own_optimizers(self) -> list[LightningOptimizer]:
-        """The optimisers, in the order of `configure_optimizers`."""
-        return _listed(self.optimizers())
+    instead_of_accumulation: ClassVar[str] = "accumulate"
 
     def learn(self, optimizer: LightningOptimizer, loss: Callable[[], Tensor], batch_idx: int) -> None:
         """Add the gradient of one optimiser's loss for this batch; the parameters of all others stand still.
@@ -78,44 +63,10 @@ class ManualSteps(pl.LightningModule):
             optimizer.step()
             optimizer.zero_grad()
             self._follow_loss_scale(scale)
-        for scheduler in _listed(self.lr_schedulers()):
+        for scheduler in listed(self.lr_schedulers()):
             for _ in range(self._group_size(batch_idx)):  # its steps are batches
                 scheduler.step()
         self.iterations += 1
-
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Give none, but say before Lightning does in its own words which options are others here.
-
-        Raises:
-            UserError: the trainer is to clip or to accumulate gradients.
-        """
-        trainer: Any = self.trainer
-        clip, accumulate = trainer.gradient_clip_val, trainer.accumulate_grad_batches
-        for wanted, option, ours in (
-            (clip, f"gradient_clip_val is {clip}", "gradient_clip"),
-            (accumulate != 1, f"accumulate_grad_batches is {accumulate}", "accumulate"),
-        ):
-            if wanted:
-                raise UserError(
-                    f"trainer.{option}, which {type(self).__name__} with its several optimisers cannot have; remove "
-                    f"it, and set model.steps.{ours}."
-                )
-        return []
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip: here gradients are whole, summed over the ranks, and free of fp16's loss scale."""
-        if self.steps.gradient_clip is not None:
-            self.clip_gradients(optimizer, self.steps.gradient_clip, "norm")
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counter."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["iterations"] = self.iterations
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the counter."""
-        super().on_load_checkpoint(checkpoint)
-        self.iterations = int(checkpoint["iterations"])
 
     def _group_size(self, batch_idx: int) -> int:
         """How many batches make the step that this one belongs to."""
@@ -138,12 +89,6 @@ class ManualSteps(pl.LightningModule):
             for parameter in self.parameters():
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
-
-
-def _listed(found: Any) -> list[Any]:  # noqa: ANN401  Lightning gives one, several or none
-    if found is None:
-        return []
-    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 def _has_finite_gradients(optimizer: LightningOptimizer) -> bool:

@@ -180,6 +180,21 @@ def test_the_same_first_ids_are_drawn_at_every_evaluation(tmp_path: Path, drawn:
         assert all(row[3] == "0 .. 0.5" and ".." in row[4] for row in notes)
 
 
+def test_samples_without_truth_fill_a_square_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    """Five pictures of one level each, of which four are asked for, given out of order."""
+    levels = {"c": 30, "a": 10, "e": 50, "b": 20, "d": 40}
+    outputs = {
+        "ids": list(levels),
+        "generated": torch.stack([torch.full((3, 2, 4), level / 255) for level in levels.values()]),
+    }
+    callback = Media(samples=4)
+    callback._keep(outputs, pl.LightningModule())
+    callback._draw("val", trainer_with(tmp_path))
+    picture = np.asarray(Image.open(tmp_path / "media" / "val_0000000000.png"))
+    assert picture.shape == (4, 8, 3)
+    assert picture[::2, ::4, 0].tolist() == [[10, 20], [30, 40]]
+
+
 def test_files_are_named_by_stage_and_samples_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "samples_seen", lambda trainer: 5_000_000)
     trainer_with(tmp_path, Media(), Evaluation(["psnr"])).test(Toy(), samples("ab"), verbose=False)

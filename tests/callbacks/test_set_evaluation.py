@@ -258,7 +258,7 @@ def test_a_step_that_returns_something_else_is_named(tmp_path: Path, output: obj
     found = refusal(tmp_path, Returns(lambda _: output), PictureSets(eval_batch_size=16))
     assert found == (
         f"the evaluation step of Returns returned {complaint}: expected repsynth.batches.Generated with ids and "
-        "generated, or Paired; return it, or leave fid, kid, precision and recall out of metrics"
+        "generated, or Paired; return it, or take Media out and fid, kid, precision and recall out of the metrics"
     )
 
 

@@ -123,6 +123,15 @@ def start_and_kill(make: Make, root: Path, hook: str, count: int) -> None:
     raise AssertionError(f"the run ended before call {count} of {hook}")
 
 
+def check_resumed(make: Make, whole: dict[str, Any], root: Path, kills: Sequence[tuple[str, int]]) -> None:
+    """Kill a run at each of some points (hook, call), resume it, and compare its end with that of the whole run."""
+    for hook, count in kills:
+        killed = root / f"{hook}-{count}"
+        start_and_kill(make, killed, hook, count)
+        start(make, killed)
+        assert differences(whole, final_state(killed)) == [], (hook, count)
+
+
 def final_state(root: Path) -> dict[str, Any]:
     """The checkpoint with which a run ended."""
     return torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)

@@ -19,7 +19,16 @@ from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 from repsynth.modules.manual_steps import StepOptions
 from repsynth.modules.stereolayers.adversarial_module import DiscriminatorOptions
 
-from .harness import Make, differences, final_state, make_trainer, run_ranks, start, start_and_kill
+from .harness import (
+    Make,
+    check_resumed,
+    differences,
+    final_state,
+    make_trainer,
+    run_ranks,
+    start,
+    start_and_kill,
+)
 
 KILLS = [
     ("on_before_backward", 8),
@@ -74,12 +83,7 @@ def run_whole(make: Make, root: Path) -> dict[str, Any]:
 
 def check(devices: int, workers: int, root: Path, kills: list[tuple[str, int]]) -> None:
     make = partial(build, devices, workers)
-    whole = run_whole(make, root / "whole")
-    for hook, count in kills:
-        killed = root / f"{hook}-{count}"
-        start_and_kill(make, killed, hook, count)
-        start(make, killed)
-        assert differences(whole, final_state(killed)) == [], (hook, count)
+    check_resumed(make, run_whole(make, root / "whole"), root, kills)
 
 
 def forget_the_counter(module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ANN401

@@ -1,0 +1,259 @@
+"""CIPS as a LightningModule: adversarial training of a generator whose pixels are computed one by one."""
+
+import math
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from repsynth.batches import Generated, Numbered, Patches
+from repsynth.errors import UserError
+from repsynth.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from repsynth.modules.alternating_steps import AlternatingOptions, AlternatingSteps
+from repsynth.modules.cips.coordinates import (
+    panorama_window_coordinates,
+    pixel_coordinates,
+    window_coordinates,
+)
+from repsynth.modules.cips.discriminator import CIPSDiscriminator
+from repsynth.modules.cips.generator import CIPSGenerator
+from repsynth.modules.cips.noise import Noise
+from repsynth.modules.cips.options import DiscriminatorOptions, GeneratorOptions, LearningOptions
+from repsynth.nn.latents import latents, sample_rng
+
+MEAN_W_DRAWS = 10_000
+"""Latents whose mean style is kept with the weights, for truncation."""
+_ANGLE_STREAM, _NOISE_STREAM = 1, 2
+"""Of a sample's random numbers beside its latent."""
+
+
+class HasPatches(Protocol):
+    """A data module of square images, cut to patches or whole."""
+
+    image_size: tuple[int, int]
+    patch_size: int | None
+
+
+class Points(NamedTuple):
+    """Where the pixels of a batch of patches are."""
+
+    plane: Tensor
+    """[B, c, c, 2], or [1, c, c, 2] for all alike."""
+    given: Tensor
+    """The generator's coordinates: the same, or [B, c, c, 3] around a cylinder."""
+    full_grid: bool
+    """Whether they are the generator's whole training grid."""
+
+    def of(self, part: slice) -> "Points":
+        """Those of some samples."""
+        plane, given = (points if len(points) == 1 else points[part] for points in self[:2])
+        return self._replace(plane=plane, given=given)
+
+
+class CIPS(AlternatingSteps):
+    """Unconditional generation of images, every pixel by itself (paper sections 3 and 4, official code).
+
+    An iteration takes one batch of real patches: a step of the discriminator, in every `r1_every`th iteration another
+    one of the gradient penalty alone, a step of the generator with new latents at the same coordinates. Under DDP every
+    rank draws its own latents, and its own scale of patches. `trainer.max_steps` counts steps of optimisers: two per
+    iteration, and one for every penalty. For several devices set `trainer.strategy: ddp_find_unused_parameters_true`.
+
+    On a cylinder (`generator.surface`) training images are ordinary photographs, and every generated image is a window
+    of the cylinder at a random angle, so that a panorama is what all of them agree on. The paper shows such panoramas,
+    its code does not make them: this procedure is ours.
+
+    Args:
+        generator: the network that makes images.
+        discriminator: the network that judges them.
+        learning: losses and optimisers.
+        steps: gradient clipping, and memory against time, in place of the trainer's.
+        noise: random gives every pixel noise with a learned strength, in evaluation too, as released; none gives none.
+        points_at_once: pixels of all images of a rank that the generator computes together; null computes all. Fewer
+            need less memory, and are computed once more in the backward pass.
+        turn: part of the whole turn that one training image shows, on a cylinder.
+
+    Raises:
+        UserError: an option out of its range, or options that exclude each other.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorOptions = GeneratorOptions(),  # noqa: B008
+        discriminator: DiscriminatorOptions = DiscriminatorOptions(),  # noqa: B008
+        learning: LearningOptions = LearningOptions(),  # noqa: B008
+        steps: AlternatingOptions = AlternatingOptions(),  # noqa: B008  frozen
+        noise: Literal["random", "none"] = "random",
+        points_at_once: int | None = None,
+        turn: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        learning.check()
+        steps.check()
+        if not 0 < turn <= 1:
+            raise UserError(
+                f"model.turn is {turn}; expected a part of the whole turn, above 0 and at most 1."
+            )
+        self.learning, self.steps = learning, steps
+        self.noise, self.points_at_once, self.turn = noise, points_at_once, turn
+        self.generator = CIPSGenerator(**asdict(generator))
+        self.shows_coordinates = discriminator.coordinates
+        self.discriminator = CIPSDiscriminator(
+            discriminator.size,
+            5 if discriminator.coordinates else 3,
+            discriminator.first_layers,
+            discriminator.width,
+        )
+        self._last_r1: Tensor | None = None
+
+    def check(self, datamodule: HasPatches) -> None:
+        """Raise UserError before training when the discriminator is built for another size than the data's."""
+        side = getattr(datamodule, "patch_size", None)
+        self.discriminator.check_size(*(datamodule.image_size if side is None else (side, side)))
+
+    def training_step(self, batch: Patches, batch_idx: int) -> None:
+        """One iteration: discriminator, penalty where it is due, generator."""
+        of_generator, of_discriminator = self.own_optimizers()
+        real, points = batch["images"] * 2 - 1, self.points(batch)
+        count = len(real)
+        due = self.learning.r1_gamma > 0 and self.iterations % self.learning.r1_every == 0
+        joint = due and self.learning.r1_step == "joint"
+
+        z = self.draw(count)
+        self.step(
+            of_discriminator,
+            lambda part: self.discriminator_loss(real[part], z[part], points.of(part), joint),
+            count,
+        )
+        if due and not joint:
+            self.step(of_discriminator, lambda part: self.r1_loss(real[part], points.of(part)), count)
+        z = self.draw(count)
+        self.step(of_generator, lambda part: self.generator_loss(z[part], points.of(part)), count)
+        if self._last_r1 is not None:  # in every line: the loggers' interval may never meet the penalty's
+            self.log("train/r1", self._last_r1, batch_size=count)
+        self.iterations += 1
+
+    def discriminator_loss(self, real: Tensor, z: Tensor, points: Points, with_r1: bool) -> Tensor:
+        """Log and return the logistic loss of real images [B, 3, c, c] and of generated ones, latents z [B, style]."""
+        with torch.no_grad():
+            fake = self.images(z, points)
+        of_real, of_fake = self.scores(real, points), self.scores(fake, points)
+        loss = discriminator_loss([of_real], [of_fake])
+        logged = {"discriminator": loss, "score_of_real": of_real.mean(), "score_of_fake": of_fake.mean()}
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in logged.items()}, batch_size=len(real)
+        )
+        return loss + self.r1_loss(real, points) if with_r1 else loss
+
+    def r1_loss(self, real: Tensor, points: Points) -> Tensor:
+        """Return the weighted gradient penalty on real images, and on their coordinates where these are shown."""
+        # Not by calling the module: a compiled one cannot be differentiated twice.
+        shown = self._shown(real, points)
+        penalty = r1_penalty(lambda images: [self.discriminator.forward(images)], shown)
+        self._last_r1 = penalty.detach()
+        return self.learning.r1_gamma / 2 * self.learning.r1_every * penalty
+
+    def generator_loss(self, z: Tensor, points: Points) -> Tensor:
+        """Log and return the non-saturating loss of generated images, latents z [B, style]."""
+        loss = generator_loss([self.scores(self.images(z, points), points)])
+        self.log_dict({"train/generator": loss.detach(), "train/loss": loss.detach()}, batch_size=len(z))
+        return loss
+
+    def images(self, z: Tensor, points: Points) -> Tensor:
+        """Generate patches [B, 3, c, c], about [-1, 1]."""
+        made: Tensor = self.generator(z, points.given, points.full_grid, self.noise, self.points_at_once)
+        return made
+
+    def scores(self, images: Tensor, points: Points) -> Tensor:
+        """Judge patches [B, 3, c, c] in [-1, 1]; returns [B, 1]."""
+        judged: Tensor = self.discriminator(self._shown(images, points))
+        return judged
+
+    def draw(self, count: int) -> Tensor:
+        """Draw latents z [count, style_size]; `callbacks.determinism` seeds every step."""
+        return torch.randn(count, self.generator.style_size, device=self.device)
+
+    def points(self, batch: Patches) -> Points:
+        """Return where the pixels of a training batch are; around a cylinder at angles drawn here."""
+        images, windows, (height, width) = batch["images"], batch["windows"], batch["image_size"]
+        side, size = images.shape[-1], (height, width)
+        if size == (side, side):
+            plane = pixel_coordinates(side, side, device=images.device)[None]
+        else:
+            plane = window_coordinates(windows, side, size)
+        if self.generator.surface == "plane":
+            return Points(plane, plane, size == (side, side) == (self.generator.grid_size,) * 2)
+        starts = 2 * math.pi * torch.rand(len(images), device=images.device)
+        return Points(plane, panorama_window_coordinates(windows, side, size, starts, self.turn), False)
+
+    # Evaluation and samples.
+
+    def on_validation_start(self) -> None:
+        """Keep the mean style of the averaged weights, which are in place by now."""
+        self.remember_mean_w()
+
+    on_test_start = on_validation_start
+    on_predict_start = on_validation_start
+
+    def remember_mean_w(self) -> None:
+        """Compute the mean style that truncation draws to, from latents that are always the same."""
+        numbers = torch.arange(MEAN_W_DRAWS, device=self.device)
+        with torch.no_grad():
+            self.generator.remember_mean_w(
+                latents(torch.zeros_like(numbers), numbers, self.generator.style_size)
+            )
+
+    def validation_step(self, batch: Numbered, batch_idx: int) -> Generated:
+        """Generate the samples of some numbers at the data's size, without truncation, as published figures are."""
+        size: tuple[int, int] = self.trainer.datamodule.image_size  # type: ignore[attr-defined]
+        return {"ids": batch["ids"], "generated": (self.sample(batch, size) + 1) / 2}
+
+    test_step = validation_step
+
+    def sample(self, batch: Numbered, size: tuple[int, int]) -> Tensor:
+        """Return whole images [B, 3, *size], about [-1, 1], which depend on their seeds and numbers alone."""
+        seeds, numbers = batch["seeds"], batch["numbers"]
+        z = latents(seeds, numbers, self.generator.style_size)
+        height, width = size
+        coordinates = pixel_coordinates(height, width, device=z.device)[None]
+        full_grid = size == (self.generator.grid_size,) * 2
+        if self.generator.surface == "cylinder":
+            starts = [2 * math.pi * rng.random() for rng in _rngs(batch, _ANGLE_STREAM)]
+            windows = numbers.new_tensor([[0, 0, 1]]).expand(len(z), -1)
+            coordinates = panorama_window_coordinates(
+                windows, height, size, torch.tensor(starts, device=z.device), self.turn
+            )
+            full_grid = False
+        noise: Noise = self.noise
+        if noise == "random":
+            drawn = [int(rng.integers(2**62)) for rng in _rngs(batch, _NOISE_STREAM)]
+            noise = torch.tensor(drawn, device=z.device)
+        made: Tensor = self.generator(z, coordinates, full_grid, noise)
+        return made
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam for the generator and Adam for the discriminator, scaled for the steps that regularisation adds."""
+        learning = self.learning
+        return [
+            self._adam(self.generator, learning.generator_ratio),
+            self._adam(self.discriminator, learning.discriminator_ratio),
+        ]
+
+    def _adam(self, network: nn.Module, ratio: float) -> torch.optim.Adam:
+        rate, beta2 = self.learning.learning_rate * ratio, self.learning.beta2**ratio
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=(0.0, beta2), eps=1e-8)
+
+    def _shown(self, images: Tensor, points: Points) -> Tensor:
+        """What the discriminator sees of images: with the coordinates x and y as two more channels if it shall."""
+        if not self.shows_coordinates:
+            return images
+        places = points.plane.movedim(-1, 1).to(images.dtype).expand(len(images), -1, -1, -1)
+        return torch.cat((images, places), dim=1)
+
+
+def _rngs(batch: Numbered, stream: int) -> list[Any]:
+    """The random numbers of each sample."""
+    pairs = zip(batch["seeds"].tolist(), batch["numbers"].tolist(), strict=True)
+    return [sample_rng(seed, number, stream) for seed, number in pairs]
