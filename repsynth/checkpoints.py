@@ -60,14 +60,20 @@ def write(state: State, path: Path, previous: Path | None = None) -> None:
         ) from error
 
 
-def write_weights(module: pl.LightningModule, path: Path) -> None:
-    """Write a checkpoint with the weights of a module and nothing to resume from.
+def write_weights(module: pl.LightningModule, path: Path, others: State | None = None) -> None:
+    """Write a checkpoint with the weights of a module and, without `others`, nothing to resume from.
+
+    Args:
+        module: whose weights are written.
+        path: where to.
+        others: further entries, such as the states of optimisers and callbacks.
 
     Raises:
         UserError: see `write`.
     """
     write(
         {
+            **(others or {}),
             "state_dict": module.state_dict(),
             "method": _method(module),
             "pytorch-lightning_version": pl.__version__,

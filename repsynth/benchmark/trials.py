@@ -16,7 +16,7 @@ from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
 from repsynth.cli.quiet import quiet_lightning
 from repsynth.cli.threads import leave_cores_to_loaders
-from repsynth.cli.training import _instantiate as build
+from repsynth.cli.training import instantiate as build
 
 Node = dict[str, Any]
 """A `class_path` / `init_args` pair."""

@@ -181,7 +181,8 @@ class Checkpoint(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let a run that ended inside an epoch go on there."""
-        if trainer.state.fn == TrainerFn.FITTING:
+        # An imported training knows no place in the data: it begins an epoch.
+        if trainer.state.fn == TrainerFn.FITTING and "loops" in checkpoint:
             reopen_epoch(checkpoint["loops"]["fit_loop"], by_steps=trainer.max_steps != -1)
 
     def on_exception(

@@ -34,8 +34,9 @@ class Media(pl.Callback):
 
     The samples are the first ids in sorted order, whatever the number of ranks. A row holds the step's
     pictures (`Paired["panels"]` with three channels), prediction, truth, error, and then the step's maps of
-    one channel (depth) in false colours. Samples without truth (`batches.Generated`) fill a square. The picture goes to `media/<stage>_<samples seen>.png` below the
-    trainer's `default_root_dir` and to the TensorBoard and W&B loggers that are on.
+    one channel (depth) in false colours; samples without truth (`batches.Generated`) fill a square. The picture
+    goes to `media/<stage>_<samples seen>.png` below the trainer's `default_root_dir` and to the TensorBoard and
+    W&B loggers that are on.
 
     Args:
         samples: How many samples; each with a truth is a row.

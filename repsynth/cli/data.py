@@ -1,4 +1,4 @@
-"""`repsynth data check | fetch-frames`: look at data before anyone pays for GPUs, and prepare it."""
+"""`repsynth data check | fetch-frames | prepare-images`: look at data before anyone pays for GPUs, and prepare it."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 from repsynth.errors import UserError
 
-SUMMARY = "check a data set, or cut frames out of videos"
+SUMMARY = "check a data set, cut frames out of videos, or prepare images at exact sizes"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_check(actions)
     _add_fetch_frames(actions)
+    _add_prepare_images(actions)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run one action."""
+    if options.action == "check":
+        _check(options)
+        return
+    if options.overrides:
+        raise UserError(
+            f"repsynth data {options.action}: unrecognized arguments: {' '.join(options.overrides)} (see `repsynth data "
+            f"{options.action} --help`)"
+        )
     if options.action == "fetch-frames":
         _fetch_frames(options)
-        return
-    _check(options)
+    else:
+        _prepare_images(options)
 
 
 def _add_check(actions: Any) -> None:  # noqa: ANN401  argparse does not name its type
@@ -86,3 +95,68 @@ def _fetch_frames(options: argparse.Namespace) -> None:
     cutting = Cutting(options.out, options.size, options.format, options.quality)
     for line in fetch_frames(options.cameras, options.videos, cutting, options.workers).lines():
         print(line)
+
+
+def _add_prepare_images(actions: Any) -> None:  # noqa: ANN401  argparse does not name its type
+    text = "write the pictures of a set at exact sizes, for training and for figures on them"
+    parser = actions.add_parser(
+        "prepare-images", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("source", type=Path, metavar="SOURCE", help="a folder of pictures, a .zip, an LMDB, or .tar files")
+    add(
+        "target", type=Path, metavar="TARGET", help="folder that gets preparation.json and an output per size"
+    )
+    add("--size", type=int, nargs="+", required=True, metavar="S", help="of the shorter side, in pixels")
+    add(
+        "--recipe",
+        choices=("cips", "repsynth"),
+        default="cips",
+        help="cips: behind the published figures (bilinear, no crop, JPEG 85, LMDB; default); repsynth: loses nothing "
+        "(Lanczos, centre crop, PNG, folder); what follows overrides it",
+    )
+    add("--filter", choices=("lanczos", "bicubic", "bilinear", "box"), help="Pillow's, with antialiasing")
+    add(
+        "--crop",
+        choices=("none", "centre", "square"),
+        help="none: keep the aspect; centre: resize, then cut the middle square out; square: cut it out, then resize",
+    )
+    add("--format", choices=("png", "jpeg", "webp-lossless"), help="of the pictures")
+    add("--quality", type=int, metavar="1..100", help="of jpeg")
+    add("--to", choices=("folder", "lmdb", "zip"), help="what holds the pictures of a size")
+    add(
+        "--convert-colours",
+        action=argparse.BooleanOptionalAction,
+        help="accept transparency, which is dropped, and CMYK",
+    )
+    add("--allow-upscale", action="store_true", help="enlarge pictures that are smaller than the size")
+    add(
+        "--on-bad-image",
+        choices=("stop", "skip"),
+        default="stop",
+        help="skip: leave pictures out that cannot be used, and list them (default: stop)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: one per core; 0: this one)",
+    )
+
+
+def _prepare_images(options: argparse.Namespace) -> None:
+    from repsynth.datamodules.image_preparation import Preparation, prepare_images
+
+    preparation = Preparation.of(
+        options.recipe,
+        options.size,
+        options.allow_upscale,
+        filter=options.filter,
+        crop=options.crop,
+        format=options.format,
+        quality=options.quality,
+        to=options.to,
+        convert_colours=options.convert_colours,
+    )
+    prepare_images(options.source, options.target, preparation, options.on_bad_image, options.workers)

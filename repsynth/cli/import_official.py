@@ -1,6 +1,8 @@
 """`repsynth import METHOD FILE --config EXPERIMENT`: an officially released file becomes one of our checkpoints.
 
 Each `repsynth/reference/<method>.py` has `load_official(module, state)`, which fills a module from the official keys.
+It may have `read(path)` where a file holds more than one network, and `continuation(module, content)`, which gives what
+a checkpoint needs to continue the official training.
 """
 
 import argparse
@@ -42,10 +44,18 @@ def run(options: argparse.Namespace) -> None:
     from repsynth.cli.training import build_model
     from repsynth.reference.files import read_official
 
+    reference = importlib.import_module(loader)
     model = build_model(options.overrides, merge(options.overrides))
-    importlib.import_module(loader).load_official(model, read_official(options.file))
-    write_weights(model, out)
-    print(f"{out}: use it with --ckpt_path {out} or --init_from {out}")
+    content = getattr(reference, "read", read_official)(options.file)
+    reference.load_official(model, content)
+    others = reference.continuation(model, content) if hasattr(reference, "continuation") else {}
+    write_weights(model, out, others)
+    if others:
+        print(
+            f"{out}: continue the training with `repsynth fit --ckpt_path {out}`, at iteration {others['iterations']}"
+        )
+    else:
+        print(f"{out}: use it with --ckpt_path {out} or --init_from {out}")
 
 
 def _known() -> str:

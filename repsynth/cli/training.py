@@ -57,7 +57,7 @@ def run(request: Request) -> None:
     start = starting_point.find(request.verb, root, request.ckpt_path, request.resume, request.dry_run)
     if request.verb == "fit" and not request.dry_run:
         check_unused(root, start)
-    model, data, settings = _instantiate(command)
+    model, data, settings = instantiate(command)
     checks.inputs(model, data, request.verb)
     if start:
         starting_point.check(model, start)
@@ -86,10 +86,15 @@ def build_model(arguments: list[str], configuration: Configuration) -> Lightning
     speak_plainly()
     drop_advertising()
     command = parse(arguments, configuration)
-    return _instantiate(command)[0]
+    return instantiate(command)[0]
 
 
-def _instantiate(command: CommandLine) -> tuple[LightningModule, LightningDataModule, dict[str, Any]]:
+def instantiate(command: CommandLine) -> tuple[LightningModule, LightningDataModule, dict[str, Any]]:
+    """Build module, data module and the trainer's settings of a command.
+
+    Raises:
+        UserError: what a constructor refuses.
+    """
     try:
         objects = command.parser.instantiate_classes(command.config)
     except (MisconfigurationException, ValueError) as error:

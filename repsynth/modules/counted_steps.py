@@ -67,9 +67,9 @@ class CountedSteps(pl.LightningModule):
         checkpoint["iterations"] = self.iterations
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the counter."""
+        """Take up the counter; weights alone have none."""
         super().on_load_checkpoint(checkpoint)
-        self.iterations = int(checkpoint["iterations"])
+        self.iterations = int(checkpoint.get("iterations", 0))
 
 
 def check_clip(gradient_clip: float | None) -> None:

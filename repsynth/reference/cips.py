@@ -5,6 +5,7 @@ Shapes differ only in axes of size one, and the moments of Adam are named by the
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,12 +16,15 @@ from repsynth.modules.cips.blur import TAPS
 from repsynth.modules.cips.discriminator import CIPSDiscriminator
 from repsynth.modules.cips.generator import CIPSGenerator
 from repsynth.modules.cips.trunks import ResidualTrunk
+from repsynth.reference.files import read_file, read_official
 
 State = Mapping[str, Tensor]
 _Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 
 TRAINING_PARTS = ("g", "d", "g_ema", "g_optim", "d_optim")
 """What an official training checkpoint holds."""
+OFFICIAL_BATCH = 32
+"""Images of an iteration of the released recipe, over all devices."""
 _OURS_ALONE = ("mean_w", "mean_w_draws")
 _BLUR = ".kernel"  # buffers of the official discriminator
 
@@ -34,6 +38,45 @@ class TrainingState(NamedTuple):
     """For `Adam(generator.parameters()).load_state_dict`."""
     discriminator_adam: dict[str, Any]
     """For `Adam(discriminator.parameters()).load_state_dict`."""
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Read an official file: a training checkpoint whole, of any other file the network's tensors.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds neither.
+    """
+    content = read_file(path)
+    if isinstance(content, Mapping) and is_training_checkpoint(content):
+        return content
+    return read_official(path)
+
+
+def continuation(module: nn.Module, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a checkpoint of ours that continue an official training; none for a generator alone.
+
+    Both optimisers, the averages, and the iterations, which are the steps of the generator's Adam (the official program
+    takes them from the file's name). Where in the data the training was is not known; samples are counted in batches of
+    `OFFICIAL_BATCH`.
+    """
+    if not is_training_checkpoint(content):
+        return {}
+    generator: Any = module.generator
+    state = training_state(generator, _discriminator_of(module), content)
+    steps = [int(moments["step"]) for moments in state.generator_adam["state"].values()]
+    iterations = max(steps, default=0)
+    averages = {f"generator.{name}": value for name, value in state.averages.items()}
+    return {
+        "optimizer_states": [state.generator_adam, state.discriminator_adam],
+        "lr_schedulers": [],
+        "callbacks": {
+            "EMA": {"averages": averages},
+            "Determinism": {"samples_seen": iterations * OFFICIAL_BATCH},
+        },
+        "iterations": iterations,
+        "epoch": 0,
+        "global_step": 0,
+    }
 
 
 def load_official(module: nn.Module, content: Mapping[str, Any]) -> None:

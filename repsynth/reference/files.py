@@ -22,7 +22,7 @@ def read_official(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, damaged, holds objects other than tensors, or no network.
     """
-    state = unwrapped(_load(path))
+    state = unwrapped(read_file(path))
     if not state:
         raise UserError(
             f"{path} holds no state dictionary: expected tensors by name, or a dictionary with one of "
@@ -47,7 +47,12 @@ def unwrapped(content: object) -> dict[str, Tensor]:
     return state
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401  whatever the release put into it
+def read_file(path: Path) -> Any:  # noqa: ANN401  whatever the release put into it
+    """Return what a released file holds, tensors and containers of them.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds other objects.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a file of the official release")
     try:
