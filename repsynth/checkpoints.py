@@ -206,7 +206,7 @@ def check_fits(state: State, module: pl.LightningModule, path: Path) -> None:
             f"the checkpoint {path} belongs to {method}, this experiment trains {_method(module)}: "
             "give a checkpoint of the same method"
         )
-    if module.strict_loading and type(module).on_load_checkpoint is pl.LightningModule.on_load_checkpoint:
+    if module.strict_loading:
         difference = _difference(state["state_dict"], module.state_dict())
         if difference:
             raise UserError(

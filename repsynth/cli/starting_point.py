@@ -55,10 +55,15 @@ def check(model: LightningModule, path: Path) -> None:
 def load_weights(model: LightningModule, path: Path) -> None:
     """Load the weights of a checkpoint, and nothing else of it, into a module.
 
+    A module may have `adapted(state_dict)` for weights that were learned at another size.
+
     Raises:
         UserError: The file is missing, damaged, or belongs to another method or other networks.
     """
     state = DurableCheckpointIO().load_checkpoint(_file(path))
+    adapted = getattr(model, "adapted", None)
+    if adapted is not None and "state_dict" in state:
+        state["state_dict"] = adapted(state["state_dict"])
     check_fits(state, model, path)
     model.load_state_dict(state["state_dict"], strict=model.strict_loading)
 

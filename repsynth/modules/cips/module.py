@@ -19,6 +19,7 @@ from repsynth.modules.cips.coordinates import (
 )
 from repsynth.modules.cips.discriminator import CIPSDiscriminator
 from repsynth.modules.cips.generator import CIPSGenerator
+from repsynth.modules.cips.growing import grown
 from repsynth.modules.cips.noise import Noise
 from repsynth.modules.cips.options import DiscriminatorOptions, GeneratorOptions, LearningOptions
 from repsynth.nn.latents import latents, sample_rng
@@ -112,6 +113,15 @@ class CIPS(AlternatingSteps):
         """Raise UserError before training when the discriminator is built for another size than the data's."""
         side = getattr(datamodule, "patch_size", None)
         self.discriminator.check_size(*(datamodule.image_size if side is None else (side, side)))
+
+    def adapted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights to start from for a checkpoint's (`--init_from`), which may be of another image size."""
+        prefix = "discriminator."
+        learned = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+        others = {name: value for name, value in state.items() if not name.startswith(prefix)}
+        return others | {
+            f"{prefix}{name}": value for name, value in grown(self.discriminator, learned).items()
+        }
 
     def training_step(self, batch: Patches, batch_idx: int) -> None:
         """One iteration: discriminator, penalty where it is due, generator."""
