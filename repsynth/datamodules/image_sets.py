@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from repsynth.datamodules.base import DataModule, EvalStage, length
-from repsynth.datamodules.samplers import SampleKey
+from repsynth.datamodules.samplers import EvalBatchSampler, SampleKey
 from repsynth.errors import require_at_least
 
 
@@ -51,9 +51,12 @@ class RealImages(DataModule):
         """How many of the real images count."""
         return min(self.real_samples, length(self.real_images(stage)))
 
-    def real_loader(self, stage: EvalStage) -> DataLoader[Any]:
-        """The real images that count, each once over all ranks, as `batches.Real`."""
-        return self._eval_loader(First(self.real_images(stage), self.real_count(stage)))
+    def real_loader(self, stage: EvalStage, sharded: bool = True) -> DataLoader[Any]:
+        """The real images that count, as `batches.Real`: each once over all ranks, or all on every rank."""
+        images = First(self.real_images(stage), self.real_count(stage))
+        if sharded:
+            return self._eval_loader(images)
+        return self._loader(images, EvalBatchSampler(len(images), self.eval_batch_size))
 
 
 class GeneratedSets(RealImages):

@@ -1,6 +1,6 @@
 """What `predict_step` returns, and how it is checked before anything is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict, cast
 
 from torch import Tensor
@@ -44,6 +44,8 @@ class Prediction(TypedDict):
     """Depth of each picture, float32 [1, H, W], scene units; NaN where nothing is seen."""
     scene: NotRequired[PredictedScenes]
     """The scenes themselves."""
+    figures: NotRequired[Sequence[Mapping[str, object]]]
+    """What is known of each sample in numbers and words, for JSON; numbers are finite."""
 
 
 def checked(outputs: object, method: str) -> Prediction:

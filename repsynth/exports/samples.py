@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from repsynth.exports.files import file_name
+from repsynth.exports.files import file_name, write_json
 from repsynth.exports.gltf import write_gltf
 from repsynth.exports.layers import write_layers
 from repsynth.exports.pictures import write_depth, write_frames, write_views
@@ -38,6 +38,9 @@ def write_sample(prediction: Prediction, index: int, folder: Path, fps: int) -> 
             written += write_depth(depth, path / "depth", fps)
     if "scene" in prediction:
         written += _write_scene(prediction["scene"], index, path)
+    if "figures" in prediction:
+        write_json(path / "figures.json", dict(prediction["figures"][index]))
+        written.append(path / "figures.json")
     return written
 
 

@@ -2,15 +2,17 @@
 
 import math
 from dataclasses import asdict
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from repsynth.batches import Generated, Numbered, Patches
+from repsynth.batches import Generated, Numbered, Patches, Photographs
 from repsynth.errors import UserError
+from repsynth.exports.prediction import Prediction
 from repsynth.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.modules.alternating_steps import AlternatingOptions, AlternatingSteps
 from repsynth.modules.cips.coordinates import (
     panorama_window_coordinates,
@@ -20,14 +22,16 @@ from repsynth.modules.cips.coordinates import (
 from repsynth.modules.cips.discriminator import CIPSDiscriminator
 from repsynth.modules.cips.generator import CIPSGenerator
 from repsynth.modules.cips.growing import grown
-from repsynth.modules.cips.noise import Noise
 from repsynth.modules.cips.options import DiscriminatorOptions, GeneratorOptions, LearningOptions
-from repsynth.nn.latents import latents, sample_rng
-
-MEAN_W_DRAWS = 10_000
-"""Latents whose mean style is kept with the weights, for truncation."""
-_ANGLE_STREAM, _NOISE_STREAM = 1, 2
-"""Of a sample's random numbers beside its latent."""
+from repsynth.modules.cips.sampling.canvas import Canvas
+from repsynth.modules.cips.sampling.checks import check_options
+from repsynth.modules.cips.sampling.draws import ensure_mean_w
+from repsynth.modules.cips.sampling.inversion import perceptual_loss
+from repsynth.modules.cips.sampling.options import SamplingOptions
+from repsynth.modules.cips.sampling.panorama import require_cylinder
+from repsynth.modules.cips.sampling.prediction import predict
+from repsynth.modules.cips.sampling.sampler import Sampler
+from repsynth.modules.cips.sampling.samples import numbered_images
 
 
 class HasPatches(Protocol):
@@ -74,6 +78,7 @@ class CIPS(AlternatingSteps):
         points_at_once: pixels of all images of a rank that the generator computes together; null computes all. Fewer
             need less memory, and are computed once more in the backward pass.
         turn: part of the whole turn that one training image shows, on a cylinder.
+        sampling: what `predict` makes.
 
     Raises:
         UserError: an option out of its range, or options that exclude each other.
@@ -88,6 +93,7 @@ class CIPS(AlternatingSteps):
         noise: Literal["random", "none"] = "random",
         points_at_once: int | None = None,
         turn: float = 0.25,
+        sampling: SamplingOptions = SamplingOptions(),  # noqa: B008
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -97,7 +103,8 @@ class CIPS(AlternatingSteps):
             raise UserError(
                 f"model.turn is {turn}; expected a part of the whole turn, above 0 and at most 1."
             )
-        self.learning, self.steps = learning, steps
+        check_options(sampling)
+        self.learning, self.steps, self.sampling = learning, steps, sampling
         self.noise, self.points_at_once, self.turn = noise, points_at_once, turn
         self.generator = CIPSGenerator(**asdict(generator))
         self.shows_coordinates = discriminator.coordinates
@@ -107,7 +114,10 @@ class CIPS(AlternatingSteps):
             discriminator.first_layers,
             discriminator.width,
         )
+        if sampling.task == "panorama":
+            require_cylinder(self.generator)
         self._last_r1: Tensor | None = None
+        self._perceptual: PerceptualLoss | None = None
 
     def check(self, datamodule: HasPatches) -> None:
         """Raise UserError before training when the discriminator is built for another size than the data's."""
@@ -205,43 +215,46 @@ class CIPS(AlternatingSteps):
         self.remember_mean_w()
 
     on_test_start = on_validation_start
-    on_predict_start = on_validation_start
+
+    def on_predict_start(self) -> None:
+        """Keep the mean style, and find the weights of what photographs are compared by."""
+        self.remember_mean_w()
+        if self.sampling.task == "inversion":
+            found = perceptual_loss(self.sampling.inversion)
+            # Not registered: it is no part of a checkpoint.
+            object.__setattr__(self, "_perceptual", None if found is None else found.to(self.device))
 
     def remember_mean_w(self) -> None:
         """Compute the mean style that truncation draws to, from latents that are always the same."""
-        numbers = torch.arange(MEAN_W_DRAWS, device=self.device)
-        with torch.no_grad():
-            self.generator.remember_mean_w(
-                latents(torch.zeros_like(numbers), numbers, self.generator.style_size)
-            )
+        self.generator.mean_w_draws.zero_()
+        ensure_mean_w(self.generator, self.sampling.mean_w_draws)
 
     def validation_step(self, batch: Numbered, batch_idx: int) -> Generated:
         """Generate the samples of some numbers at the data's size, without truncation, as published figures are."""
-        size: tuple[int, int] = self.trainer.datamodule.image_size  # type: ignore[attr-defined]
-        return {"ids": batch["ids"], "generated": (self.sample(batch, size) + 1) / 2}
+        sampler = Sampler(self.generator, SamplingOptions(), self.canvas())
+        made = numbered_images(sampler, batch["seeds"], batch["numbers"])
+        return {"ids": batch["ids"], "generated": (made + 1) / 2}
 
     test_step = validation_step
 
-    def sample(self, batch: Numbered, size: tuple[int, int]) -> Tensor:
-        """Return whole images [B, 3, *size], about [-1, 1], which depend on their seeds and numbers alone."""
-        seeds, numbers = batch["seeds"], batch["numbers"]
-        z = latents(seeds, numbers, self.generator.style_size)
-        height, width = size
-        coordinates = pixel_coordinates(height, width, device=z.device)[None]
-        full_grid = size == (self.generator.grid_size,) * 2
-        if self.generator.surface == "cylinder":
-            starts = [2 * math.pi * rng.random() for rng in _rngs(batch, _ANGLE_STREAM)]
-            windows = numbers.new_tensor([[0, 0, 1]]).expand(len(z), -1)
-            coordinates = panorama_window_coordinates(
-                windows, height, size, torch.tensor(starts, device=z.device), self.turn
-            )
-            full_grid = False
-        noise: Noise = self.noise
-        if noise == "random":
-            drawn = [int(rng.integers(2**62)) for rng in _rngs(batch, _NOISE_STREAM)]
-            noise = torch.tensor(drawn, device=z.device)
-        made: Tensor = self.generator(z, coordinates, full_grid, noise)
+    def predict_step(self, batch: Numbered | Photographs, batch_idx: int) -> Prediction:
+        """Carry out the task of the sampling options."""
+        loader = getattr(self._data, "real_loader", None)
+        real = None if loader is None else lambda: (each["images"] for each in loader("test", sharded=False))
+        made = predict(self.generator, self.sampling, batch, self.canvas(), real, self._perceptual)
+        made["ids"] = [
+            f"{self.sampling.task}_{name}" for name in made["ids"]
+        ]  # tasks overwrite no other's files
         return made
+
+    def canvas(self) -> Canvas:
+        """Return what an image of the data is to the generator."""
+        return Canvas(self._data.image_size, self.turn, self.noise)
+
+    @property
+    def _data(self) -> HasPatches:
+        data: HasPatches = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam for the generator and Adam for the discriminator, scaled for the steps that regularisation adds."""
@@ -261,9 +274,3 @@ class CIPS(AlternatingSteps):
             return images
         places = points.plane.movedim(-1, 1).to(images.dtype).expand(len(images), -1, -1, -1)
         return torch.cat((images, places), dim=1)
-
-
-def _rngs(batch: Numbered, stream: int) -> list[Any]:
-    """The random numbers of each sample."""
-    pairs = zip(batch["seeds"].tolist(), batch["numbers"].tolist(), strict=True)
-    return [sample_rng(seed, number, stream) for seed, number in pairs]

@@ -1,0 +1,1 @@
+"""What a trained generator is asked for: `prediction.predict` carries out one task of `options.SamplingOptions`."""
