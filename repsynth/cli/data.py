@@ -24,9 +24,9 @@ def run(options: argparse.Namespace) -> None:
         _check(options)
         return
     if options.overrides:
+        verb = f"repsynth data {options.action}"
         raise UserError(
-            f"repsynth data {options.action}: unrecognized arguments: {' '.join(options.overrides)} (see `repsynth data "
-            f"{options.action} --help`)"
+            f"{verb}: unrecognized arguments: {' '.join(options.overrides)} (see `{verb} --help`)"
         )
     if options.action == "fetch-frames":
         _fetch_frames(options)

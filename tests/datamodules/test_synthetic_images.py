@@ -9,7 +9,7 @@ from repsynth.datamodules.synthetic import sunsets
 from repsynth.datamodules.synthetic.images import SyntheticImages
 from repsynth.errors import UserError
 
-MANY = 20_000
+MANY = 10_000
 
 
 @pytest.fixture(scope="module")

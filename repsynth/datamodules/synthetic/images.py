@@ -49,6 +49,7 @@ class SyntheticImages(GeneratedSets):
         require_at_least("data", 2, train_samples=train_samples)
         self.image_size = (image_size, image_size)
         self.train_samples = train_samples
+        self.patch_size = patch_size
         self.patches = PatchOptions(image_size, patch_size, patch_scales)
 
     @property
