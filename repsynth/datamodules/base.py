@@ -1,6 +1,7 @@
 """The data module that all others derive from: batch size, seed, resumable loaders, device transfer."""
 
 import os
+import signal
 import warnings
 from collections.abc import Sized
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from repsynth.errors import UserError, require_at_least
 EvalStage = Literal["val", "test"]
 Part = Literal["train", "val", "test"]
 
+_GRACE_SECONDS = 300
+"""How long a loader process lives on after a signal to stop."""
 _PARTS: dict[str, tuple[Part, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
@@ -246,8 +249,19 @@ class DataModule(LightningDataModule):
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),
+            worker_init_fn=outlive_signals,
             **workers,
         )
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a loader process go on when a signal to stop reaches all processes of a run.
+
+    Schedulers and `timeout` signal every process. The main one finishes its step and saves, for which it needs its
+    loaders; they end with it, or after `_GRACE_SECONDS`.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
 
 
 def bytes_to_unit(batch: Any) -> Any:  # noqa: ANN401
