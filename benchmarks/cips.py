@@ -103,8 +103,9 @@ def usual_images(
     return rgb
 
 
-def usual_convolution(layer: EqualConv2d, x: Tensor) -> Tensor:
-    y = F.conv2d(x, layer.weight / math.sqrt(layer.weight[0].numel()), None, layer.stride, layer.padding)
+def usual_convolution(layer: EqualConv2d, x: Tensor, stride: int | None = None) -> Tensor:
+    weight = layer.weight / math.sqrt(layer.weight[0].numel())
+    y = F.conv2d(x, weight, None, stride or layer.stride, layer.padding)
     return y if layer.bias is None else F.leaky_relu(y + layer.bias.view(1, -1, 1, 1), 0.2) * 2**0.5
 
 
@@ -119,7 +120,7 @@ def usual_scores(discriminator: CIPSDiscriminator, images: Tensor) -> Tensor:
     for block in discriminator.blocks:
         first, second, skip = (getattr(block, name) for name in ("first", "second", "skip"))
         main = usual_convolution(second, usual_blur(usual_convolution(first, x), 2))
-        x = (main + usual_convolution(skip, usual_blur(x, 1))) / 2**0.5
+        x = (main + usual_convolution(skip, usual_blur(x, 1), stride=2)) / 2**0.5
     x = usual_convolution(discriminator.last, with_deviation(x))
     scores: Tensor = discriminator.score(discriminator.hidden(x.flatten(1)))
     return scores
