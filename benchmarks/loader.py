@@ -8,10 +8,10 @@ temporary folder and measures, round by round in turn, each round with new proce
   uint8 [H, W, 3] in memory, thrown away;
 - loader: one epoch of `RealEstate10K.train_dataloader()` with that many processes, from the call of `iter` to the last
   batch in the main process: order of the clips, cameras, choice of views, pictures decoded to [3, H, W], joined, sent.
-  Every picture is decoded, because pictures of more than a few clips are never kept; the camera files of all clips are
-  in the cache of scenes after a first epoch that does not count;
-- without kept scenes: the same, but every example reads its camera file and lists its frames, as it is with many more
-  clips than that cache holds;
+  Every picture is decoded, because pictures of more than a few clips are never kept; all clips are in the cache of
+  scenes after a first epoch that does not count;
+- without kept scenes: the same, but every example takes its clip out of the table of parsed clips, as nearly all do
+  with many more clips than that cache holds;
 - augmented: the loader with colour jitter and mirroring.
 
 All read the same pictures. Their shares of the limit are also given in processor time, the main process's included.

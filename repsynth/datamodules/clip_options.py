@@ -33,9 +33,10 @@ class ClipOptions:
         extrinsics: np.ndarray,
         intrinsics: np.ndarray,
     ) -> PosedScene:
-        """A scene from its cameras in units of the file, and the row of each."""
-        extrinsics = extrinsics.copy()
-        extrinsics[:, :3, 3] *= self.scale
+        """A scene from its cameras in units of the file, and the row of each; the arrays become the scene's."""
+        if self.scale != 1:
+            extrinsics = extrinsics.copy()
+            extrinsics[:, :3, 3] *= self.scale
         near, far = self.depth_range
         depths = near * self.scale, far * self.scale
         median = np.full(len(rows), middle_depth(depths))

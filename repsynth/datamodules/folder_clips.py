@@ -1,5 +1,6 @@
 """RealEstate10K as files: a camera file and a folder of frames per clip."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,22 @@ from repsynth.errors import UserError
 
 _OPENERS = 16
 """Threads that read first lines: on a network each waits for its answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class FolderClip:
+    """What the files of a clip say: N pictures and their cameras, in units of the file."""
+
+    video: str
+    """Id of the video that it was cut from."""
+    pictures: Sequence[str]
+    """N file names in its folder of frames."""
+    rows: np.ndarray
+    """[N] int64, rising: row of each picture in the camera file."""
+    extrinsics: np.ndarray
+    """[N, 4, 4] float64 world to camera."""
+    intrinsics: np.ndarray
+    """[N, 3, 3] float64, normalised."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +68,27 @@ class FolderClips:
 
     def read(self, name: str) -> PosedScene:
         """Cameras of the rows whose frame is there; see `posed_scene.SceneReader`."""
+        return self.scene(name, self.clip(name))
+
+    def clip(self, name: str) -> FolderClip:
+        """Its files, parsed and matched; raises what `read` raises."""
         file = read_views(self._camera_file(name), self.options.dataset, times=True)
         video = video_of(file, self.options.dataset)
-        folder = self.frames / name
-        present, others = frames_by_time(folder, self.options.dataset)
+        present, others = frames_by_time(self.frames / name, self.options.dataset)
         times = np.fromiter(present, np.int64, len(present))
         places, found = match_times(file.times, times, self.options.within)
         if not len(places):
             self._refuse(name, file.times, [*present.values(), *others])
         names = list(present.values())
-        pictures = FramePictures(folder, [names[place] for place in found.tolist()])
-        return self.options.scene(
-            name, video, pictures, file.rows[places], file.extrinsics[places], file.intrinsics[places]
+        pictures = [names[place] for place in found.tolist()]
+        return FolderClip(
+            video, pictures, file.rows[places], file.extrinsics[places], file.intrinsics[places]
         )
+
+    def scene(self, name: str, clip: FolderClip) -> PosedScene:
+        """The scene of a clip."""
+        pictures = FramePictures(self.frames / name, clip.pictures)
+        return self.options.scene(name, clip.video, pictures, clip.rows, clip.extrinsics, clip.intrinsics)
 
     def _camera_file(self, name: str) -> Path:
         return self.cameras / f"{name}.txt"

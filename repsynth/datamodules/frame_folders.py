@@ -18,7 +18,7 @@ class FramePictures(Sequence[FilePicture]):
     """Pictures of one folder; paths are made for those that are asked for, which takes longer than listing them."""
 
     folder: Path
-    names: list[str]
+    names: Sequence[str]
 
     @overload
     def __getitem__(self, place: int) -> FilePicture: ...

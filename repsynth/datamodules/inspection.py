@@ -24,7 +24,7 @@ from repsynth.datamodules.survey import Survey
 from repsynth.errors import UserError
 
 _TOLERATED = 0.01
-"""Share of training examples that a run may lose to unreadable pictures, see `scene_examples.Losses`."""
+"""Share of training examples that a run may lose to unreadable pictures, see `unreadable.Losses`."""
 _EXAMPLES = 16
 """How many are read of each part of a data module that has no scenes."""
 

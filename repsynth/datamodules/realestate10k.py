@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch.utils.data import Dataset
+
 from repsynth.cache import default_cache
 from repsynth.datamodules.base import EvalStage, Part
 from repsynth.datamodules.chunk_clips import ChunkClips
 from repsynth.datamodules.clip_options import ClipOptions
 from repsynth.datamodules.evaluation_index import Indexed, check_options, indexed_examples, read_index
 from repsynth.datamodules.folder_clips import FolderClips
+from repsynth.datamodules.kept_clips import KeptClips
 from repsynth.datamodules.posed_scene import PosedScene
 from repsynth.datamodules.realestate10k_layout import Format, Stored, stored_as
 from repsynth.datamodules.scene_data import SceneData, require_folder
@@ -93,10 +96,10 @@ class RealEstate10K(SceneData):
         self.val_scenes = val_scenes
         self.index = None if evaluation_index is None else Path(evaluation_index)
         self.partial = evaluation_partial
-        self._readers: dict[Part, FolderClips | ChunkClips] = {}
+        self._readers: dict[Part, KeptClips | ChunkClips] = {}
         self._given: Indexed | None = None
 
-    def reader(self, part: Part) -> FolderClips | ChunkClips:
+    def reader(self, part: Part) -> KeptClips | ChunkClips:
         """The reader of one part, for the shape that is on disk."""
         if part not in self._readers:
             require_folder(self.dataset, self.root, self.layout)
@@ -105,15 +108,18 @@ class RealEstate10K(SceneData):
             self._readers[part] = (
                 ChunkClips(self.root / split, selection, self.clips)
                 if stored_as(self.stored, split) == "chunks"
-                else FolderClips(*self.stored.folders(split), selection, self.clips)
+                else KeptClips(FolderClips(*self.stored.folders(split), selection, self.clips))
             )
         return self._readers[part]
 
     def survey(self, part: Part) -> Survey:
-        """What of a part is usable; see `SceneData.survey`."""
+        """What of a part is usable; see `SceneData.survey`. From then on its reader has its tables."""
         reader = self.reader(part)
-        if isinstance(reader, ChunkClips) and part not in self._surveys:
-            reader.prepare()
+        if part not in self._surveys:
+            if isinstance(reader, ChunkClips):
+                reader.prepare()
+            else:
+                self._readers[part] = reader.prepared()
         return super().survey(part)
 
     def check(self, stage: str | None = None) -> None:
@@ -124,15 +130,18 @@ class RealEstate10K(SceneData):
         if "test" in self.parts(stage):
             self.evaluation_examples("test")
 
+    def train_dataset(self) -> Dataset[Any]:
+        """See `SceneData.train_dataset`, which asks for the reader first."""
+        self.survey("train")
+        return super().train_dataset()
+
     def evaluation_examples(self, stage: EvalStage) -> list[Example]:
         """Those of the evaluation index for the test, else drawn ones; see `SceneData.evaluation_examples`."""
         if stage == "val" or self.index is None:
             return super().evaluation_examples(stage)
         if self._given is None:
-            index = read_index(self.index)
-            self._given = indexed_examples(
-                index, self.reader(stage), self.survey(stage), self.eval_scenes, self.partial
-            )
+            index, found = read_index(self.index), self.survey(stage)
+            self._given = indexed_examples(index, self.reader(stage), found, self.eval_scenes, self.partial)
         return self._given.examples
 
     @property

@@ -15,11 +15,11 @@ from repsynth.datamodules.posed_views import PosedExample, collate
 from repsynth.datamodules.scene_examples import (
     EvaluationScenes,
     Example,
-    OnBadImage,
     PictureOptions,
     TrainingScenes,
 )
 from repsynth.datamodules.survey import Survey, cached_survey
+from repsynth.datamodules.unreadable import OnBadImage
 from repsynth.datamodules.views import Mode, ViewSampling
 from repsynth.errors import UserError, require_at_least
 

@@ -1,12 +1,11 @@
 """Data sets of examples drawn from posed scenes, for training and for evaluation."""
 
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -16,10 +15,10 @@ from repsynth.datamodules.posed_scene import FilePicture, Picture, PosedScene, S
 from repsynth.datamodules.posed_views import Frames, PosedExample, augmented
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.transport import reserve
+from repsynth.datamodules.unreadable import Losses, OnBadImage
 from repsynth.datamodules.views import Choice, NoExampleError, ViewSampling
 from repsynth.errors import UserError
 
-OnBadImage = Literal["error", "skip"]
 Room = tuple[np.ndarray | None, np.ndarray | None]
 
 _KEPT_SCENES = 4096
@@ -27,8 +26,6 @@ _KEPT_SCENES = 4096
 _KEPT_PICTURES, _FEW_SCENES, _FEW_EXAMPLES = 256, 16, 64
 _OTHERS = 100
 """Other scenes that an example may fall back on before the run stops."""
-_TOLERATED, _JUDGED_FROM = 0.01, 100
-"""Share of examples lost to unreadable pictures that stops a run, once so many were read."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ class TrainingScenes(Dataset[PosedExample]):
     pictures: PictureOptions
     augment: bool
     on_bad_image: OnBadImage
-    losses: "Losses" = field(default_factory=lambda: Losses())
+    losses: Losses = field(default_factory=Losses)
 
     def __post_init__(self) -> None:
         self.pictures = replace(self.pictures, keep=len(self.usable) <= _FEW_SCENES)
@@ -233,36 +230,6 @@ class EvaluationScenes(Dataset[PosedExample]):
 
 _EVALUATION = 0xE7A1
 """Keeps the draws of evaluation apart from those of training."""
-
-
-@dataclass
-class Losses:
-    """Examples that one loader process lost to unreadable pictures."""
-
-    examples: int = 0
-    bad: int = 0
-    named: set[str] = field(default_factory=set)
-
-    def read(self) -> None:
-        """Count an example that could be read."""
-        self.examples += 1
-
-    def lost(self, error: UserError) -> None:
-        """Count one that could not, and say so once.
-
-        Raises:
-            UserError: these are too many.
-        """
-        self.examples += 1
-        self.bad += 1
-        if str(error) not in self.named:
-            self.named.add(str(error))
-            print(f"skipped (data.on_bad_image: skip): {error}", file=sys.stderr)
-        if self.examples >= _JUDGED_FROM and self.bad > _TOLERATED * self.examples:
-            raise UserError(
-                f"{self.bad} of {self.examples} examples had unreadable pictures, more than "
-                f"{_TOLERATED:.0%}; `repsynth data check` lists them. The last one: {error}"
-            ) from error
 
 
 @lru_cache(maxsize=_KEPT_SCENES)

@@ -167,17 +167,27 @@ class ViewSampling:
             return Choice(others[:sources], [first, *others[sources:][: novel - 1]])
         if self.mode in ("base", "base_same"):
             return self._around_a_base(rng, numbers)
-        starts = self._starts(numbers)
-        if not len(starts):
+        span = self._window(rng, numbers)
+        if span is None:
             return None
-        start = starts[rng.integers(len(starts))]
-        span = np.arange(*np.searchsorted(numbers, [start, start + self.window]))
         if self.mode == "extrapolation":
             return _extrapolation(rng, span, sources, novel)
         if self.mode == "interpolation":
             return _interpolation(rng, span, numbers, sources, novel)
         drawn = rng.permutation(span).tolist()
         return Choice(drawn[:sources], drawn[sources : sources + novel])
+
+    def _window(self, rng: np.random.Generator, numbers: np.ndarray) -> np.ndarray | None:
+        """The frames of a random window; None where holes leave too few in each."""
+        frames, span = len(numbers), min(len(numbers), self.window)
+        if numbers[-1] - numbers[0] == frames - 1 and span >= self.sources + self.novel:
+            start = int(rng.integers(frames - span + 1))  # without holes all windows will do
+            return np.arange(start, start + span)
+        starts = self._starts(numbers)
+        if not len(starts):
+            return None
+        start = starts[rng.integers(len(starts))]
+        return np.arange(*np.searchsorted(numbers, [start, start + self.window]))
 
     def _around_a_base(self, rng: np.random.Generator, numbers: np.ndarray) -> Choice | None:
         """A reference and frames within half a window of it."""
@@ -200,10 +210,10 @@ class ViewSampling:
 
 
 def _extrapolation(rng: np.random.Generator, window: np.ndarray, sources: int, novel: int) -> Choice:
-    drawn = np.sort(rng.choice(window, sources + novel, replace=False))
-    start = rng.integers(novel + 1)
+    drawn = sorted(rng.choice(window, sources + novel, replace=False).tolist())
+    start = int(rng.integers(novel + 1))
     inputs = rng.permutation(drawn[start : start + sources]).tolist()
-    return Choice(inputs, drawn[:start].tolist() + drawn[start + sources :].tolist())
+    return Choice(inputs, drawn[:start] + drawn[start + sources :])
 
 
 def _interpolation(
