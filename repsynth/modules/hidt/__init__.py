@@ -1,0 +1,1 @@
+"""HiDT: high-resolution daytime translation without domain labels (CVPR 2020)."""

@@ -1,0 +1,131 @@
+"""Losses of translation and enhancement (paper section 4.2, and an independent implementation that agrees with it)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from repsynth.errors import UserError
+from repsynth.geometry.precision import full_precision
+from repsynth.losses.least_squares import least_squares_discriminator_loss, least_squares_generator_loss
+from repsynth.losses.reconstruction import l1
+from repsynth.modules.hidt.discriminators import Verdicts
+from repsynth.modules.hidt.passes import Passes
+
+IGNORED = 255
+"""The class of pixels of a segmentation map that teach nothing."""
+
+
+def image_losses(passes: Passes, images: Tensor, detach_randomised: bool = True) -> dict[str, Tensor]:
+    """Return the mean absolute differences of images that must be reproduced, float32 scalars by term.
+
+    reconstruction: of an image from its own content and style. random_reconstruction: of a randomised image from its.
+    cross_cycle: of an image from the content of its swapped image and the style of the other one.
+
+    Args:
+        passes: of the images.
+        images: [B, 3, H, W] in [-1, 1].
+        detach_randomised: no gradient flows into the randomised images as targets, which could make them simpler.
+    """
+    target = passes.randomised.images
+    return {
+        "reconstruction": l1(passes.autoencoded, images),
+        "random_reconstruction": l1(
+            passes.random_autoencoded, target.detach() if detach_randomised else target
+        ),
+        "cross_cycle": l1(passes.cycled, images),
+    }
+
+
+def latent_losses(passes: Passes, drawn: Tensor, detach_styles: bool = False) -> dict[str, Tensor]:
+    """Return the mean absolute differences of codes that must be found again, float32 scalars by term.
+
+    content, random_content: of the contents of swapped and randomised images. style, random_style: of their styles.
+
+    Args:
+        passes: of the images.
+        drawn: [B, style_size], the styles of the randomised images.
+        detach_styles: no gradient flows into the styles of the partners as targets.
+    """
+    partners = passes.partner_styles
+    return {
+        "content": l1(passes.swapped_codes, passes.codes),
+        "random_content": l1(passes.random_codes, passes.codes),
+        "style": l1(passes.swapped_styles, partners.detach() if detach_styles else partners),
+        "random_style": l1(passes.random_styles, drawn),
+    }
+
+
+def segmentation_loss(predicted: Tensor, maps: Tensor) -> Tensor:
+    """Return how far predicted segmentation maps are from those of the images, a float32 scalar.
+
+    Args:
+        predicted: [B, K, H, W] logits of K classes, or [B, 3, H, W] coloured maps.
+        maps: [B, H, W] integer classes, `IGNORED` where nothing is known, for logits: mean cross-entropy of the known
+            pixels, 0 without any. [B, 3, H, W] in [-1, 1] for coloured maps: mean absolute difference.
+    """
+    if maps.dim() == 4:
+        return l1(predicted, maps)
+    known = (maps != IGNORED).sum().clamp(min=1)
+    summed = F.cross_entropy(predicted.float(), maps.long(), ignore_index=IGNORED, reduction="sum")
+    return summed / known
+
+
+@full_precision
+def style_distribution_loss(pool: Tensor) -> Tensor:
+    """Return how far styles are from N(0, I), a scalar: without it none could be drawn at random.
+
+    `sum |mu| + sum |Sigma - I| + sum |diag(Sigma) - 1|` with the mean mu and the unbiased covariance Sigma of the pool;
+    the diagonal counts twice.
+
+    Args:
+        pool: [N, style_size], at least two styles; see `StylePool`.
+
+    Raises:
+        UserError: fewer styles.
+    """
+    if len(pool) < 2:
+        raise UserError(
+            f"the distribution of {len(pool)} style cannot be measured; expected at least 2: raise data.batch_size"
+        )
+    mean = pool.mean(0)
+    centred = pool - mean
+    covariance = centred.T @ centred / (len(pool) - 1)
+    identity = torch.eye(pool.shape[1], dtype=pool.dtype, device=pool.device)
+    return mean.abs().sum() + (covariance - identity).abs().sum() + (covariance.diag() - 1).abs().sum()
+
+
+def adversarial_loss(verdicts: Verdicts) -> Tensor:
+    """Return how unreal generated images are found, by themselves and as images in their style, a float32 scalar.
+
+    The sum of both discriminators' `least_squares_generator_loss`, once for swapped and once for randomised images.
+    """
+    return least_squares_generator_loss(verdicts.unconditional.scores) + least_squares_generator_loss(
+        verdicts.conditional.scores
+    )
+
+
+def discriminators_loss(real: Verdicts, fake: Verdicts) -> Tensor:
+    """Return what both discriminators minimise together, a float32 scalar.
+
+    Args:
+        real: verdicts on images in their own styles.
+        fake: verdicts on generated images in the styles they were generated in, detached from the generator.
+    """
+    return least_squares_discriminator_loss(
+        real.unconditional.scores, fake.unconditional.scores
+    ) + least_squares_discriminator_loss(real.conditional.scores, fake.conditional.scores)
+
+
+def crops_consistency(enhanced: Tensor, stack: Tensor) -> Tensor:
+    """Return the mean absolute difference of an enhanced image and the translated crops it is made of, a scalar.
+
+    For images without a truth: the enhanced one reduced by averaging is compared with the mean of the crops where the
+    stack puts them. The first row and column do not count, where some crops may be black.
+
+    Args:
+        enhanced: [B, 3, f h, f w], about [-1, 1].
+        stack: [B, 3 f^2, h, w] in [-1, 1].
+    """
+    factor = enhanced.shape[-1] // stack.shape[-1]
+    mean = stack.float().unflatten(1, (factor**2, 3)).mean(1)
+    return l1(F.avg_pool2d(enhanced.float(), factor)[..., 1:, 1:], mean[..., 1:, 1:])
