@@ -29,7 +29,7 @@ demo: setup
 	$(RUN) -m repsynth.demo
 
 test: setup
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 test-slow: setup
 	$(RUN) -m pytest -m slow
