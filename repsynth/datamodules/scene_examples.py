@@ -22,7 +22,7 @@ from repsynth.errors import UserError
 Room = tuple[np.ndarray | None, np.ndarray | None]
 
 _KEPT_SCENES = 4096
-"""A clip of 130 frames takes about 40 kB in each loader process, and reading one takes longer than a picture."""
+"""A clip of 130 frames takes 30 to 40 kB in each loader process, and reading one can take longer than a picture."""
 _KEPT_PICTURES, _FEW_SCENES, _FEW_EXAMPLES = 256, 16, 64
 _OTHERS = 100
 """Other scenes that an example may fall back on before the run stops."""
