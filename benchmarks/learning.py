@@ -1,10 +1,10 @@
 """What a stereo pair teaches in equal time: StereoLayers with four layers and with one, StereoMag with eight planes.
 
-`python benchmarks/learning.py [--seeds 0 1 2] [--models NAME ...] [--jobs 2] [--root DIR]` trains each model with
-each seed on the procedural scenes of `experiments/*/synthetic.yaml` and prints the tables of the README, beside the
-baselines that need no learning. The seeds are fixed here; held-out scenes are the same for all. Each run is a process
-with one compute thread and one loader, and as many samples as fit into the same time: they were measured once, the
-tables print the time that each run really took. Cameras are wider apart than in those files (`WIDE`).
+`python benchmarks/learning.py [--seeds 0 1 2] [--models NAME ...] [--cameras wide] [--jobs 2] [--root DIR]` trains each
+model with each seed on the procedural scenes of `experiments/*/synthetic.yaml` and prints the tables of the README,
+beside the baselines that need no learning. The seeds are fixed here; held-out scenes are the same for all. Each run is
+a process with one compute thread and one loader, and as many samples as fit into the same time: they were measured
+once, the tables print the time that each run really took. Cameras are wider apart than in those files (`CAMERAS`).
 """
 
 import argparse
@@ -22,9 +22,9 @@ from repsynth.cli.experiments import folder
 from repsynth.comparison import Figures, compare, table
 
 SEEDS = (0, 1, 2)
-WIDE = ("--data.clip_frames=9", "--data.window=9")
-"""Baselines of up to seven steps of the camera instead of three: with the files' own, eight planes lie about one pixel
-of disparity apart, and there is nothing that layers could do better."""
+CAMERAS = {"wide": ("--data.clip_frames=9", "--data.window=9"), "narrow": ()}
+"""Baselines of up to seven steps of the camera, or of three as in the experiments' own files, where eight planes lie
+about one pixel of disparity apart and there is nothing that layers could do better."""
 ANNEALED_FROM = 0.46
 """Share of the samples after which the learning rate falls, as in the experiments' own files."""
 
@@ -55,7 +55,7 @@ class Outcome:
     """Of training, with its validations."""
 
 
-def train(name: str, seed: int, root: Path) -> Outcome:
+def train(name: str, seed: int, cameras: str, root: Path) -> Outcome:
     """Train and test one model with one seed, in processes of their own."""
     model = MODELS[name]
     run = root / name / f"seed{seed}"
@@ -67,7 +67,7 @@ def train(name: str, seed: int, root: Path) -> Outcome:
         f"--data.train_scenes={model.samples}",
         f"--model.learning_rate_anneal=[{begin}, {model.samples}]",
         "--trainer.enable_progress_bar=false",
-        *WIDE,
+        *CAMERAS[cameras],
         *model.changes,
     ]
     start = time.perf_counter()
@@ -142,12 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--cameras", default="wide", choices=list(CAMERAS))
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, each with one compute thread")
     parser.add_argument("--root", type=Path, default=Path("runs/prove"))
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
         futures = {
-            (name, seed): pool.submit(train, name, seed, options.root)
+            (name, seed): pool.submit(train, name, seed, options.cameras, options.root)
             for seed in options.seeds
             for name in options.models
         }

@@ -43,6 +43,7 @@ from torch.utils.data import DataLoader
 
 import repsynth
 from repsynth.datamodules import scene_examples
+from repsynth.datamodules.kept_clips import KeptClips
 from repsynth.datamodules.posed_scene import Picture
 from repsynth.datamodules.realestate10k import RealEstate10K
 
@@ -208,6 +209,27 @@ def print_rates(rounds: list[dict[str, Taken]], pictures: int) -> None:
         print(f"{name:20}  {rate:>24}  {shares[0]:18.3f} | {cost:25.0f}  {shares[1]:18.3f}")
 
 
+def print_clips(root: Path, frames: int = 130, repeats: int = 2000) -> None:
+    """How long a clip of as many rows as RealEstate10K's usually have takes, out of the table and out of its files."""
+    for number in range(4):
+        write_cameras(root / "cameras" / "train" / f"{number:016x}.txt", frames)
+        folder = root / "frames" / "train" / f"{number:016x}"
+        folder.mkdir(parents=True)
+        for frame in range(frames):
+            (folder / f"{1_000_000 + STEP * frame}.jpg").touch()
+    reader = RealEstate10K(root=str(root), cache_dir=str(root / "cache"), val_scenes=1).reader("train")
+    assert isinstance(reader, KeptClips)
+    name = reader.names()[0]
+    for title, source in (("the table", reader.prepared()), ("its files", reader.clips)):
+        source.read(name)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            source.read(name)
+        print(
+            f"a clip of {frames} frames out of {title}: {(time.perf_counter() - start) / repeats * 1e3:.3f} ms"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -223,6 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_clips(Path(folder), options.clips, options.frames)
         measure(Path(folder), options)
+    with tempfile.TemporaryDirectory() as folder:
+        print_clips(Path(folder))
 
 
 def measure(root: Path, options: argparse.Namespace) -> None:

@@ -9,10 +9,13 @@ import hashlib
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 
@@ -64,6 +67,15 @@ def cached(
                     stacklevel=2,
                 )
         return known
+
+
+def from_arrays(path: Path, build: Callable[[Mapping[str, np.ndarray]], T]) -> T | None:
+    """Return what `build` makes of the arrays that `numpy.savez` wrote; None when they are not there, or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return build(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _written(path: Path, known: T, write: Callable[[T, BinaryIO], object]) -> bool:

@@ -4,7 +4,7 @@ import os
 import signal
 import warnings
 from collections.abc import Sized
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -33,6 +33,12 @@ _VERBS = {
     TrainerFn.TESTING: "test",
     TrainerFn.PREDICTING: "predict",
 }
+
+
+class HasImageSize(Protocol):
+    """A data module whose images all have one size."""
+
+    image_size: tuple[int, int]
 
 
 class DataModule(LightningDataModule):

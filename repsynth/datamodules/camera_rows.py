@@ -30,13 +30,18 @@ def camera_matrices(values: np.ndarray, where: Callable[[int], str]) -> tuple[np
             positive.
     """
     values = np.asarray(values, dtype=np.float64)
-    extrinsics = np.zeros((len(values), 4, 4))
-    extrinsics[:, :3] = values[:, 6:].reshape(-1, 3, 4)
-    extrinsics[:, 3, 3] = 1
-    intrinsics = np.zeros((len(values), 3, 3))
-    intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = values[:, :4]
-    intrinsics[:, 2, 2] = 1
+    extrinsics, intrinsics = as_matrices(values[:, 6:].reshape(-1, 3, 4), values[:, :4])
     _check(values, extrinsics[:, :3, :3], where)
+    return extrinsics, intrinsics
+
+
+def as_matrices(rows: np.ndarray, lens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return world to camera [N, 4, 4] and intrinsics [N, 3, 3], float64, of [N, 3, 4] and of fx fy cx cy [N, 4]."""
+    extrinsics, intrinsics = np.zeros((len(rows), 4, 4)), np.zeros((len(rows), 3, 3))
+    extrinsics[:, :3] = rows
+    extrinsics[:, 3, 3] = 1
+    intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = lens
+    intrinsics[:, 2, 2] = 1
     return extrinsics, intrinsics
 
 

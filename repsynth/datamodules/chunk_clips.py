@@ -1,11 +1,9 @@
 """RealEstate10K in chunks: many clips per `.torch` file, with an index that says where each is."""
 
-import io
 import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from repsynth.datamodules.camera_rows import camera_matrices
 from repsynth.datamodules.chunk_tables import ChunkTable, prepare_tables, table_of
 from repsynth.datamodules.clip_options import ClipOptions
 from repsynth.datamodules.images import read_image, read_size
+from repsynth.datamodules.named_bytes import as_path
 from repsynth.datamodules.posed_scene import PosedScene, UnusableSceneError
 from repsynth.datamodules.relative_paths import below
 from repsynth.datamodules.video_split import Selection, known_videos
@@ -21,17 +20,6 @@ from repsynth.datamodules.view_files import rising, video_id
 from repsynth.errors import UserError
 
 INDEX = "index.json"
-
-
-class _NamedBytes(io.BytesIO):
-    """The bytes of a picture, called something in messages: Pillow reads a file object like a path."""
-
-    def __init__(self, content: bytes, label: str) -> None:
-        super().__init__(content)
-        self.label = label
-
-    def __str__(self) -> str:
-        return self.label
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,7 @@ class ChunkPicture:
             raise UserError(
                 f"{self.label}: cannot be read ({error.strerror}); get the chunk again"
             ) from error
-        return cast(Path, _NamedBytes(content, self.label))
+        return as_path(content, self.label)
 
 
 @dataclass(frozen=True)

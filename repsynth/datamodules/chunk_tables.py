@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from repsynth.cache import cached, key_of
+from repsynth.cache import cached, from_arrays, key_of
 from repsynth.errors import UserError
 
 _VERSION = 1
@@ -109,11 +109,9 @@ def _place(where: str, path: Path, folder: Path) -> Path:
 
 
 def _read(place: Path) -> ChunkTable | None:
-    try:
-        with np.load(place, allow_pickle=False) as arrays:
-            return ChunkTable(**{field.name: arrays[field.name] for field in fields(ChunkTable)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-        return None
+    return from_arrays(
+        place, lambda arrays: ChunkTable(**{field.name: arrays[field.name] for field in fields(ChunkTable)})
+    )
 
 
 def _write(table: ChunkTable, file: BinaryIO) -> None:

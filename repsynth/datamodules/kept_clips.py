@@ -26,6 +26,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from repsynth.cache import cached, key_of
+from repsynth.datamodules.camera_rows import as_matrices
 from repsynth.datamodules.folder_clips import FolderClip, FolderClips
 from repsynth.datamodules.posed_scene import PosedScene
 from repsynth.errors import UserError
@@ -113,11 +114,7 @@ class _Table:
         start, end = self.starts[place : place + 2]
         count = self.counts[place]
         rows = np.frombuffer(self.mapped, _row_of((end - start) // count), count, start)
-        extrinsics, intrinsics = np.zeros((len(rows), 4, 4)), np.zeros((len(rows), 3, 3))
-        extrinsics[:, :3] = rows["extrinsics"]
-        extrinsics[:, 3, 3] = 1
-        intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = rows["intrinsics"]
-        intrinsics[:, 2, 2] = 1
+        extrinsics, intrinsics = as_matrices(rows["extrinsics"], rows["intrinsics"])
         pictures = _Names(rows["picture"])
         return FolderClip(self.videos[place], pictures, rows["row"].copy(), extrinsics, intrinsics)
 

@@ -3,7 +3,6 @@
 import os
 import re
 import threading
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from repsynth.cache import cached, key_of
+from repsynth.cache import cached, from_arrays, key_of
 from repsynth.datamodules.byte_ranges import FileState
 from repsynth.datamodules.picture_names import is_encoded_picture, packed, unpacked
 from repsynth.errors import UserError
@@ -189,12 +188,7 @@ def _package(data: FileState, dataset: str) -> Any:  # noqa: ANN401  an optional
 
 
 def _read(place: Path) -> np.ndarray | None:
-    try:
-        with np.load(place, allow_pickle=False) as arrays:
-            keys: np.ndarray = arrays["keys"]
-            return keys
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-        return None
+    return from_arrays(place, lambda arrays: arrays["keys"])
 
 
 def _write(keys: np.ndarray, file: BinaryIO) -> None:

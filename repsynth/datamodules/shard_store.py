@@ -1,7 +1,6 @@
 """Pictures inside tar archives (the shards of WebDataset), found once and then read at random."""
 
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from repsynth.cache import cached, key_of
+from repsynth.cache import cached, from_arrays, key_of
 from repsynth.datamodules.byte_ranges import FileState
 from repsynth.datamodules.picture_names import SUFFIXES, is_picture, packed, require_unique, unpacked
 from repsynth.errors import UserError
@@ -114,11 +113,7 @@ def _members(path: Path, where: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(place: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    try:
-        with np.load(place, allow_pickle=False) as arrays:
-            return arrays["names"], arrays["places"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-        return None
+    return from_arrays(place, lambda arrays: (arrays["names"], arrays["places"]))
 
 
 def _write(listed: tuple[np.ndarray, np.ndarray], file: BinaryIO) -> None:

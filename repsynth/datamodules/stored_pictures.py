@@ -1,20 +1,20 @@
 """Decoding the pictures of an `ImageStore`, and what their heads tell of all of them, found out once."""
 
-import io
 import json
-import zipfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from repsynth.cache import cached, key_of
+from repsynth.cache import cached, from_arrays, key_of
 from repsynth.datamodules.image_stores import ImageStore
 from repsynth.datamodules.images import read_image, read_size, require_mode
+from repsynth.datamodules.named_bytes import as_path
 from repsynth.errors import UserError
 
 _VERSION = 1
@@ -23,20 +23,6 @@ _HEADS = (4096, 65536, None)
 """Bytes that are read of a file to find its size: few are enough, unless a thumbnail or a profile comes first."""
 _THREADS, _MANY = 16, 2000
 """A network answers many questions at a time."""
-
-
-class NamedBytes(io.BytesIO):
-    """The bytes of a picture, called something in messages: Pillow reads a file object like a path."""
-
-    def __init__(self, content: bytes, label: str) -> None:
-        super().__init__(content)
-        self.label = label
-
-    def __str__(self) -> str:
-        return self.label
-
-    def __repr__(self) -> str:
-        return repr(self.label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +50,8 @@ def read_stored(store: ImageStore, index: int, convert: bool, out: np.ndarray | 
     Raises:
         UserError: it cannot be read or decoded, or has a mode that is not accepted.
     """
-    content = NamedBytes(store.encoded(index), store.label(index))
-    return read_image(cast(Path, content), convert=convert, posed=False, out=out)
+    content = as_path(store.encoded(index), store.label(index))
+    return read_image(content, convert=convert, posed=False, out=out)
 
 
 def cached_heads(store: ImageStore, files_key: str, convert: bool, cache: Path) -> Heads:
@@ -100,8 +86,8 @@ def _head(store: ImageStore, convert: bool, index: int) -> tuple[int, int] | str
     for most in _HEADS:
         try:
             content = store.encoded(index, most)
-            size = read_size(cast(Path, NamedBytes(content, label)), posed=False)
-            require_mode(cast(Path, NamedBytes(content, label)), convert)
+            size = read_size(as_path(content, label), posed=False)
+            require_mode(as_path(content, label), convert)
             return size
         except UserError as error:
             words = str(error)
@@ -109,12 +95,12 @@ def _head(store: ImageStore, convert: bool, index: int) -> tuple[int, int] | str
 
 
 def _read(place: Path) -> Heads | None:
-    try:
-        with np.load(place, allow_pickle=False) as arrays:
-            complaints = json.loads(arrays["complaints"].tobytes())
-            return Heads(arrays["sizes"], {int(index): words for index, words in complaints.items()})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-        return None
+    return from_arrays(place, _unpack)
+
+
+def _unpack(arrays: Mapping[str, np.ndarray]) -> Heads:
+    complaints = json.loads(arrays["complaints"].tobytes())
+    return Heads(arrays["sizes"], {int(index): words for index, words in complaints.items()})
 
 
 def _write(heads: Heads, file: BinaryIO) -> None:

@@ -1,6 +1,5 @@
 """What is kept of a set of images: sums for FID, the features of a bounded choice of samples for the other figures."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repsynth.cache import from_arrays
 from repsynth.errors import UserError
 from repsynth.metrics.frechet import Moments
 from repsynth.metrics.pool import Pool
@@ -147,11 +147,7 @@ class SetStatistics:
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Return what `write` wrote, or None when the file is not there or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls._unpack(dict(archive))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+        return from_arrays(path, lambda arrays: cls._unpack(dict(arrays)))
 
     def _pack(self) -> dict[str, Any]:
         arrays = {"count": np.array(self.count), "size": np.array(self.size or (0, 0))}

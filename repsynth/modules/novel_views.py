@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -20,12 +20,6 @@ from repsynth.modules.prediction import PredictionOptions, check_options, planne
 from repsynth.schedules import learning_rate_factor
 
 Scene = TypeVar("Scene")
-
-
-class HasImageSize(Protocol):
-    """A data module whose images all have one size."""
-
-    image_size: tuple[int, int]
 
 
 class NovelViewMethod(pl.LightningModule, Generic[Scene]):

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from repsynth.batches import Generated, Numbered, Patches, Photographs
+from repsynth.datamodules.base import HasImageSize
 from repsynth.errors import UserError
 from repsynth.exports.prediction import Prediction
 from repsynth.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
@@ -25,7 +26,7 @@ from repsynth.modules.cips.growing import grown
 from repsynth.modules.cips.options import DiscriminatorOptions, GeneratorOptions, LearningOptions
 from repsynth.modules.cips.sampling.canvas import Canvas
 from repsynth.modules.cips.sampling.checks import check_options
-from repsynth.modules.cips.sampling.draws import ensure_mean_w
+from repsynth.modules.cips.sampling.draws import renew_mean_w
 from repsynth.modules.cips.sampling.inversion import perceptual_loss
 from repsynth.modules.cips.sampling.options import SamplingOptions
 from repsynth.modules.cips.sampling.panorama import require_cylinder
@@ -34,10 +35,9 @@ from repsynth.modules.cips.sampling.sampler import Sampler
 from repsynth.modules.cips.sampling.samples import numbered_images
 
 
-class HasPatches(Protocol):
-    """A data module of square images, cut to patches or whole."""
+class HasPatches(HasImageSize, Protocol):
+    """A data module of square images to train on, cut to patches or whole."""
 
-    image_size: tuple[int, int]
     patch_size: int | None
 
 
@@ -119,9 +119,11 @@ class CIPS(AlternatingSteps):
         self._last_r1: Tensor | None = None
         self._perceptual: PerceptualLoss | None = None
 
-    def check(self, datamodule: HasPatches) -> None:
-        """Raise UserError before training when the discriminator is built for another size than the data's."""
-        side = getattr(datamodule, "patch_size", None)
+    def check(self, datamodule: HasPatches | HasImageSize) -> None:
+        """Raise UserError when the discriminator is built for another size than the patches that the data give."""
+        if not hasattr(datamodule, "patch_size"):  # photographs to invert, which no discriminator sees
+            return
+        side = datamodule.patch_size
         self.discriminator.check_size(*(datamodule.image_size if side is None else (side, side)))
 
     def adapted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -211,23 +213,18 @@ class CIPS(AlternatingSteps):
     # Evaluation and samples.
 
     def on_validation_start(self) -> None:
-        """Keep the mean style of the averaged weights, which are in place by now."""
-        self.remember_mean_w()
+        """Keep the mean style of the averaged weights, which are in place by now: truncation draws to it."""
+        renew_mean_w(self.generator, self.sampling.mean_w_draws)
 
     on_test_start = on_validation_start
 
     def on_predict_start(self) -> None:
         """Keep the mean style, and find the weights of what photographs are compared by."""
-        self.remember_mean_w()
+        self.on_validation_start()
         if self.sampling.task == "inversion":
             found = perceptual_loss(self.sampling.inversion)
             # Not registered: it is no part of a checkpoint.
             object.__setattr__(self, "_perceptual", None if found is None else found.to(self.device))
-
-    def remember_mean_w(self) -> None:
-        """Compute the mean style that truncation draws to, from latents that are always the same."""
-        self.generator.mean_w_draws.zero_()
-        ensure_mean_w(self.generator, self.sampling.mean_w_draws)
 
     def validation_step(self, batch: Numbered, batch_idx: int) -> Generated:
         """Generate the samples of some numbers at the data's size, without truncation, as published figures are."""
@@ -242,18 +239,16 @@ class CIPS(AlternatingSteps):
         loader = getattr(self._data, "real_loader", None)
         real = None if loader is None else lambda: (each["images"] for each in loader("test", sharded=False))
         made = predict(self.generator, self.sampling, batch, self.canvas(), real, self._perceptual)
-        made["ids"] = [
-            f"{self.sampling.task}_{name}" for name in made["ids"]
-        ]  # tasks overwrite no other's files
-        return made
+        ids = [f"{self.sampling.task}_{name}" for name in made["ids"]]  # tasks overwrite no other's files
+        return {**made, "ids": ids}
 
     def canvas(self) -> Canvas:
         """Return what an image of the data is to the generator."""
         return Canvas(self._data.image_size, self.turn, self.noise)
 
     @property
-    def _data(self) -> HasPatches:
-        data: HasPatches = self.trainer.datamodule  # type: ignore[attr-defined]
+    def _data(self) -> HasImageSize:
+        data: HasImageSize = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

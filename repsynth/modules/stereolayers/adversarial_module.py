@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from repsynth.batches import PosedViews
+from repsynth.datamodules.base import HasImageSize
 from repsynth.errors import UserError, require_at_least
 from repsynth.geometry.layered_scene import Layers
 from repsynth.geometry.rendering import Rendering
@@ -19,7 +20,6 @@ from repsynth.losses.adversarial import (
     r1_penalty,
 )
 from repsynth.modules.manual_steps import ManualSteps, StepOptions
-from repsynth.modules.novel_views import HasImageSize
 from repsynth.modules.stereolayers.module import LossWeights, StereoLayers
 from repsynth.modules.stereolayers.texturing import Texturing
 from repsynth.nn.patch_discriminator import PatchDiscriminator

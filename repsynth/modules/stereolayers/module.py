@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
+from repsynth.datamodules.base import HasImageSize
 from repsynth.errors import UserError
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.layered_scene import Layers, MeshGrid, RenderingOptions
@@ -14,7 +15,7 @@ from repsynth.geometry.rendering import Rendering
 from repsynth.losses.geometry import layered_depth_variation, order_hinge
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
-from repsynth.modules.novel_views import HasImageSize, NovelViewMethod, source_camera, to_unit
+from repsynth.modules.novel_views import NovelViewMethod, source_camera, to_unit
 from repsynth.modules.prediction import PredictionOptions
 from repsynth.modules.stereolayers.depth import DepthScheme
 from repsynth.modules.stereolayers.generator import InitialDepth, StereoLayersGenerator

@@ -7,12 +7,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from repsynth.batches import PosedViews
+from repsynth.datamodules.base import HasImageSize
 from repsynth.geometry.cameras import Cameras
 from repsynth.geometry.layered_scene import Layers, RenderingOptions
 from repsynth.geometry.rendering import Rendering
 from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
-from repsynth.modules.novel_views import HasImageSize, NovelViewMethod, source_camera, to_unit
+from repsynth.modules.novel_views import NovelViewMethod, source_camera, to_unit
 from repsynth.modules.prediction import PredictionOptions
 from repsynth.modules.stereomag.generator import StereoMagGenerator
 from repsynth.modules.stereomag.merging import MergingOptions, check_merging

@@ -11,6 +11,7 @@ from distributed.harness import make_trainer
 
 from modules.cips.tiny_module import Blots, patches, tiny_cips
 from repsynth.callbacks.ema import EMA
+from repsynth.datamodules.photographs import Photographs
 from repsynth.errors import UserError
 from repsynth.modules.alternating_steps import AlternatingOptions
 from repsynth.modules.cips.coordinates import pixel_coordinates
@@ -193,7 +194,7 @@ def test_a_sample_depends_on_its_number_alone(surface: str, noise: Any) -> None:
 
 def test_the_mean_style_is_that_of_many_latents() -> None:
     module = tiny_cips()
-    module.remember_mean_w()
+    module.on_validation_start()
     z = torch.randn(20_000, module.generator.style_size)
     expected = module.generator.map(z).mean(0)
     spread = module.generator.map(z).std(0)
@@ -208,6 +209,11 @@ def test_a_discriminator_for_another_size_is_refused_before_training() -> None:
         UserError, match=r"built for images of 16x16 pixels, but gets 8x8; change data.image_size"
     ):
         tiny_cips(discriminator={"size": 16}).check(Blots())
+
+
+def test_photographs_of_another_size_can_be_inverted() -> None:
+    """No discriminator sees them."""
+    tiny_cips().check(Photographs("photographs", image_size=(20, 30)))
 
 
 def test_a_batch_that_cannot_be_split_is_refused(tmp_path: Path) -> None:

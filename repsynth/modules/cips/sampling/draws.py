@@ -53,9 +53,14 @@ def styles_of(generator: CIPSGenerator, seeds: Tensor, numbers: Tensor) -> Tenso
 
 @torch.no_grad()
 def ensure_mean_w(generator: CIPSGenerator, draws: int) -> None:
-    """Compute the mean style from latents that are always the same, unless the generator has one."""
+    """Compute the mean style, unless the generator has one."""
     if not generator.mean_w_draws:
-        generator.remember_mean_w(_mean_latents(generator, draws))
+        renew_mean_w(generator, draws)
+
+
+def renew_mean_w(generator: CIPSGenerator, draws: int) -> None:
+    """Compute the mean style of the present weights, from latents that are always the same."""
+    generator.remember_mean_w(_mean_latents(generator, draws))
 
 
 @torch.no_grad()
