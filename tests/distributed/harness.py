@@ -6,6 +6,7 @@ before the checkpoint callback. It is called once per start, as a new process wo
 
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -192,3 +193,6 @@ def _as_rank(
         # A plain exit would wait for the other ranks, which wait for this one.
         traceback.print_exc()
         os._exit(1)
+    # A thread of gloo that lets go of a tensor while the interpreter ends aborts the process.
+    sys.stdout.flush()
+    os._exit(0)
