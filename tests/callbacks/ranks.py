@@ -73,4 +73,3 @@ def one_rank(rank: int, world: int, port: int, folder: str) -> None:
         means = [figure.mean for figure in summarize(scores.names, rows).values()]
         found[f"{count} {batch_size}"] = ([name for name, _ in rows], means)
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()

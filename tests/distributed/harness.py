@@ -5,9 +5,6 @@ before the checkpoint callback. It is called once per start, as a new process wo
 """
 
 import os
-import socket
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,46 +150,3 @@ def differences(first: object, second: object, place: str = "") -> list[str]:
         pairs = enumerate(zip(first, second, strict=True))
         return [d for i, (a, b) in pairs for d in differences(a, b, f"{place}/{i}")]
     return [] if type(first) is type(second) and first == second else [f"{place}: {first!r} != {second!r}"]
-
-
-def run_ranks(world: int, function: Callable[..., None], *arguments: object) -> None:
-    """Call `function(*arguments)` in `world` new processes, each a rank of Trainers with `devices=world`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # Daemons may not have children, and loaders have workers.
-    context = torch.multiprocessing.spawn(
-        _as_rank, (world, port, function, arguments), world, join=False, daemon=False
-    )
-    try:
-        while not context.join(timeout=240):
-            pass
-    finally:
-        for process in context.processes:
-            if process.is_alive():
-                process.kill()
-
-
-def _as_rank(
-    rank: int, world: int, port: int, function: Callable[..., None], arguments: Sequence[object]
-) -> None:
-    torch.set_num_threads(1)
-    # A spawned process would spawn its loaders' workers too; a rank that a launcher starts forks them.
-    torch.multiprocessing.set_start_method("fork", force=True)
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        WORLD_SIZE=str(world),
-        LOCAL_RANK=str(rank),
-        NODE_RANK="0",
-        GLOO_SOCKET_IFNAME="lo",
-    )
-    try:
-        function(*arguments)
-    except BaseException:
-        # A plain exit would wait for the other ranks, which wait for this one.
-        traceback.print_exc()
-        os._exit(1)
-    # A thread of gloo that lets go of a tensor while the interpreter ends aborts the process.
-    sys.stdout.flush()
-    os._exit(0)

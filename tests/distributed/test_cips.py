@@ -23,10 +23,10 @@ from .harness import (
     differences,
     final_state,
     make_trainer,
-    run_ranks,
     start,
     start_and_kill,
 )
+from .ranks import run_ranks
 
 ITERATIONS = 40
 KILLS = [

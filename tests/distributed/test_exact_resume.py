@@ -11,7 +11,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from distributed.harness import Make, differences, final_state, run_ranks, start, start_and_kill
+from distributed.harness import Make, differences, final_state, start, start_and_kill
+from distributed.ranks import run_ranks
 from distributed.toy import BATCH, Toy, ToyGAN, build
 from repsynth.checkpoints import seen
 

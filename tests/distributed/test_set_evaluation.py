@@ -11,7 +11,7 @@ import torch.distributed as dist
 from callbacks.image_sets import OFFLINE, Painter, PictureSets, means, report, report_of_test, trainer_in
 from callbacks.test_set_evaluation import Noisy, Pairs
 
-from distributed.harness import run_ranks
+from distributed.ranks import run_ranks
 from repsynth.callbacks.evaluation import Evaluation
 from repsynth.errors import UserError
 from repsynth.metrics.ranks import from_first, is_first, to_first
@@ -57,7 +57,6 @@ def on_each_rank(root: Path) -> None:
     assert from_first(dist.get_rank) == 0
     # A rank that leaves while its threads still talk to the others may abort.
     dist.barrier()
-    dist.destroy_process_group()
 
 
 def fail_at_the_end() -> None:

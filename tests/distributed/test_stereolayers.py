@@ -13,7 +13,8 @@ from repsynth.callbacks.ema import EMA
 from repsynth.callbacks.evaluation import Evaluation
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 
-from .harness import differences, final_state, make_trainer, run_ranks, start, start_and_kill
+from .harness import differences, final_state, make_trainer, start, start_and_kill
+from .ranks import run_ranks
 
 KILLS = [
     ("on_train_batch_start", 1),

@@ -25,10 +25,10 @@ from .harness import (
     differences,
     final_state,
     make_trainer,
-    run_ranks,
     start,
     start_and_kill,
 )
+from .ranks import run_ranks
 
 KILLS = [
     ("on_before_backward", 8),

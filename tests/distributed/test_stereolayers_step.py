@@ -8,7 +8,8 @@ import torch
 from modules.stereolayers.tiny import tiny_stereolayers
 from torch import Tensor
 
-from distributed.harness import make_trainer, run_ranks
+from distributed.harness import make_trainer
+from distributed.ranks import run_ranks
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 
 

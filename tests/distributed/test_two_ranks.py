@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distributed.harness import Sends, final_state, run_ranks
+from distributed.harness import Sends, final_state
+from distributed.ranks import run_ranks
 from distributed.test_exact_resume import FEW_KILLS, check, make
 from distributed.toy import Poisoned, Toy, ToyGAN, build, poisoned_batch
 from repsynth.callbacks.checkpoint import Stopped
