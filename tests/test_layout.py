@@ -22,7 +22,7 @@ LAYERS = [
     {"callbacks", "datamodules"},
     {"exports", "losses", "metrics"},
     {"nn", "geometry"},
-    {"cache", "checkpoints", "media", "schedules", "weights"},
+    {"cache", "checkpoint_tools", "checkpoints", "media", "schedules", "weights"},
     {"batches", "card", "errors", "torchvision_guard"},
 ]
 WITHOUT_LIGHTNING = ("exports", "geometry", "losses", "metrics", "nn", "reference")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repsynth.callbacks.determinism import samples_seen
+from repsynth.checkpoint_tools.weights import averages
 from repsynth.errors import UserError
 
 
@@ -78,6 +79,13 @@ class EMA(pl.Callback):
         """Take the averages of a checkpoint."""
         self.averages = dict(state_dict["averages"])
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Warn of a training without averages; what holds weights only may hold averages as its weights."""
+        if self.use_for_evaluation and checkpoint.get("optimizer_states") and not averages(checkpoint):
+            rank_zero_warn(f"{trainer.ckpt_path} holds no averaged weights: using its own")
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Bring the averages to the device, and see that they fit."""
         self._fit_to(pl_module)
@@ -129,12 +137,7 @@ class EMA(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate with the averages."""
-        if not self.use_for_evaluation:
-            return
-        if not self.averages:
-            rank_zero_warn(
-                f"no averaged weights are known (checkpoint {trainer.ckpt_path}): using the raw ones"
-            )
+        if not self.use_for_evaluation or not self.averages:
             return
         self._swap.enter_context(self.averaged(pl_module))
 

@@ -87,6 +87,17 @@ def test_raw_weights_on_request(tmp_path: Path) -> None:
     assert torch.equal(record.evaluated[-1], record.raw[-1])
 
 
+def test_a_training_without_averages_is_told(tmp_path: Path) -> None:
+    trainer, module, data = build(tmp_path)
+    assert isinstance(trainer.callbacks.pop(1), EMA)
+    trainer.fit(module, datamodule=data)
+    record, path = Record(), tmp_path / "checkpoints" / "last.ckpt"
+    trainer, module, data = build(tmp_path, extra=(record,))
+    with pytest.warns(UserWarning, match=r"last\.ckpt holds no averaged weights: using its own"):
+        trainer.test(module, datamodule=data, ckpt_path=path, verbose=False)
+    assert torch.equal(record.evaluated[0], final_state(tmp_path)["state_dict"][NAME])
+
+
 class Fails(Toy):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         raise RuntimeError("no memory left")
