@@ -21,8 +21,11 @@ TRAINING_VERBS = {
 }
 _OWN_OPTIONS = {
     "benchmark": "repsynth.cli.benchmark",
+    "ckpt": "repsynth.cli.ckpt",
     "data": "repsynth.cli.data",
     "import": "repsynth.cli.import_official",
+    "profile": "repsynth.cli.profile",
+    "sweep": "repsynth.cli.sweep",
 }
 """Verbs with files of their own: each has `SUMMARY`, `add_options(parser)` and `run(options)`, which finds in
 `options.overrides` the words that the parser does not know; none imports anything heavy before `run`."""
@@ -150,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"repsynth {repsynth.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     for verb, text in TRAINING_VERBS.items():
-        _add_training_options(verbs.add_parser(verb, **_texts(text)), verb)
+        add_training_options(verbs.add_parser(verb, **_texts(text)), verb)
     for verb, path in _OWN_OPTIONS.items():
         module = importlib.import_module(path)
         module.add_options(verbs.add_parser(verb, **_texts(module.SUMMARY)))
@@ -162,7 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_training_options(parser: argparse.ArgumentParser, verb: str) -> None:
+def add_training_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the options of a training verb that are no part of the configuration."""
     parser.usage = f"repsynth {verb} --config FILE [options] [--KEY VALUE ...]"
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

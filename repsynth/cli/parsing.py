@@ -14,6 +14,7 @@ from repsynth.cli.configuration import Configuration, is_class_node, read_yaml
 from repsynth.cli.explain import raise_first_mistake, refuse_unknown_names
 from repsynth.cli.options import CLASSES, CONFIG, options
 from repsynth.cli.quiet import quiet_lightning
+from repsynth.cli.run_directory import expanded
 
 _SEED = 0
 _SECTIONS: dict[str, type] = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule}
@@ -78,6 +79,10 @@ def parse(arguments: Sequence[str], configuration: Configuration) -> CommandLine
         raise_first_mistake(configuration, _SECTIONS, error)
         raise
     refuse_unknown_names(configuration, _SECTIONS)
+    trainer = command.config.trainer
+    if trainer.default_root_dir is not None:
+        origin = configuration.origin("trainer.default_root_dir")
+        trainer.default_root_dir = expanded(str(trainer.default_root_dir), origin)
     for remark in remarks:
         print(remark, file=sys.stderr)
     return command

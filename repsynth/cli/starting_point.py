@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning.pytorch import LightningModule
 
 from repsynth.callbacks.checkpoint import folder, resume_path
+from repsynth.checkpoint_tools import exported
 from repsynth.checkpoints import DurableCheckpointIO, check_fits, seen, verify
 from repsynth.errors import UserError
 
@@ -38,29 +39,43 @@ def find(verb: str, root: Path, ckpt_path: str | None, resume: bool, dry_run: bo
     if ckpt_path == "last":
         return _last(root, verb)
     path = _best_or_error(root) if ckpt_path == "best" else _file(Path(ckpt_path))
-    if verb == "fit":
+    if verb == "fit" and not _is_exported(path):
         _refuse_going_back(path, root)
     return path
 
 
-def check(model: LightningModule, path: Path) -> None:
+def check(model: LightningModule, path: Path, verb: str = "test") -> None:
     """See that a checkpoint is whole and fits, before anything is written.
 
     Raises:
-        UserError: It is damaged, or belongs to another method or other networks.
+        UserError: It is damaged, belongs to another method or other networks, or `fit` is to go on from weights only.
     """
-    check_fits(verify(path), model, path)
+    state = exported.read(path) if _is_exported(path) else verify(path)
+    check_fits(state, model, path)
+    if verb == "fit" and "optimizer_states" not in state:
+        raise UserError(
+            f"{path} holds weights only, and training cannot go on from it: start with its weights (--init_from {path})"
+        )
+
+
+def without_exported(model: LightningModule, path: Path | None) -> Path | None:
+    """The checkpoint for Lightning to load; the weights of an exported file it cannot load are put into the module."""
+    if path is None or not _is_exported(path):
+        return path
+    load_weights(model, path)
+    return None
 
 
 def load_weights(model: LightningModule, path: Path) -> None:
-    """Load the weights of a checkpoint, and nothing else of it, into a module.
+    """Load the weights of a checkpoint or an exported file, and nothing else of it, into a module.
 
     A module may have `adapted(state_dict)` for weights that were learned at another size.
 
     Raises:
         UserError: The file is missing, damaged, or belongs to another method or other networks.
     """
-    state = DurableCheckpointIO().load_checkpoint(_file(path))
+    _file(path)
+    state = exported.read(path) if _is_exported(path) else DurableCheckpointIO().load_checkpoint(path)
     adapted = getattr(model, "adapted", None)
     if adapted is not None and "state_dict" in state:
         state["state_dict"] = adapted(state["state_dict"])
@@ -108,6 +123,10 @@ def _last(root: Path, verb: str) -> Path:
             "name a file with --ckpt_path, or take the initial weights with --ckpt_path none"
         )
     return path
+
+
+def _is_exported(path: Path) -> bool:
+    return path.suffix == exported.SUFFIX
 
 
 def _refuse_going_back(path: Path, root: Path) -> None:

@@ -13,6 +13,7 @@ from repsynth.cli import checks, dry_run, every_run, starting_point
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
 from repsynth.cli.quiet import drop_advertising, quiet_lightning, speak_plainly
+from repsynth.cli.run_lock import RunLock
 from repsynth.cli.saved_config import SavedConfig
 from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.wording import one_line
@@ -54,25 +55,33 @@ def run(request: Request) -> None:
     root = Path(command.config.trainer.default_root_dir)
     if not request.dry_run:
         check_writable(root)
+    with RunLock(root, wanted=request.verb == "fit" and not request.dry_run) as lock:
+        lock.before_reading()
+        _run(request, command, root, lock)
+
+
+def _run(request: Request, command: CommandLine, root: Path, lock: RunLock) -> None:
     start = starting_point.find(request.verb, root, request.ckpt_path, request.resume, request.dry_run)
     if request.verb == "fit" and not request.dry_run:
         check_unused(root, start)
     model, data, settings = instantiate(command)
     checks.inputs(model, data, request.verb)
     if start:
-        starting_point.check(model, start)
+        starting_point.check(model, start, request.verb)
     if request.init_from:
         starting_point.load_weights(model, request.init_from)
-    trainer = _trainer(every_run.complete(settings, root, SavedConfig(command.plain())))
+    trainer = build_trainer(every_run.complete(settings, root, SavedConfig(command.plain())))
     checks.strategy(model, trainer)
     if request.dry_run:
         print(command.dump())
-        dry_run.show(request.verb, model, data, lambda changes: _trainer({**settings, **changes}))
+        dry_run.show(request.verb, model, data, lambda changes: build_trainer({**settings, **changes}))
         return
+    lock.before_writing(trainer.is_global_zero)
     leave_cores_to_loaders(trainer, data)
     _announce(request.verb, root, trainer, start)
     try:
-        getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=start, weights_only=True)
+        ckpt_path = starting_point.without_exported(model, start)
+        getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(f"{request.verb} was refused: {one_line(str(error))}") from error
 
@@ -115,8 +124,12 @@ def _cause(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> B
     return error
 
 
-def _trainer(settings: dict[str, Any]) -> Trainer:
-    """Build the trainer; what it refuses is an option of the section `trainer`."""
+def build_trainer(settings: dict[str, Any]) -> Trainer:
+    """Build the trainer.
+
+    Raises:
+        UserError: what it refuses, which is an option of the section `trainer`.
+    """
     try:
         with quiet_lightning():
             return Trainer(**settings)

@@ -1,0 +1,37 @@
+#!/bin/bash
+# One machine without a scheduler, one process per GPU, packages from a venv.
+#
+#     bash experiments/clusters/torchrun_one_node.sh
+#
+# from the root of the checkout; further words are overrides, such as --seed_everything 1.
+#
+# Edit: `gpus`, then `run`, and the venv.
+# SIGTERM to torchrun (it prints its number) saves after the step and ends the run; --resume goes on.
+# `data.batch_size` is that of all GPUs together and a multiple of their number; nothing adapts the learning rate to it.
+# Methods with several optimisers need `--trainer.strategy ddp_find_unused_parameters_true`.
+
+set -euo pipefail
+
+gpus=8
+
+# The experiment and its overrides.
+run=(
+    --config experiments/stereolayers/paper/stereolayers_4.yaml
+    --data.root data/sword
+    --data.batch_size 8
+    --data.num_workers 8
+    --trainer.default_root_dir runs/stereolayers_4
+    --trainer.precision bf16-mixed
+    --trainer.strategy ddp
+    "$@"
+)
+source .venv/bin/activate
+
+# Seconds that the ranks have to save after SIGTERM before torchrun kills them; older PyTorch always gives 30.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=300
+
+echo "torchrun is process $$" >&2
+# --max-restarts 3 would start again from the newest checkpoint when a rank fails.
+exec torchrun --standalone \
+    --nproc-per-node "$gpus" --max-restarts 0 -m repsynth fit "${run[@]}" \
+    --trainer.devices "$gpus" --trainer.num_nodes 1 --resume
