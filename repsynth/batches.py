@@ -5,8 +5,10 @@ Cameras follow `geometry.cameras`: OpenCV axes (x right, y down, z forward), wor
 normalised by image width and height.
 """
 
-from typing import NotRequired, TypedDict
+from pathlib import Path
+from typing import NamedTuple, NotRequired, TypedDict
 
+import numpy as np
 from torch import Tensor
 
 
@@ -76,6 +78,8 @@ class Patches(TypedDict):
     its pixels to the next in either direction; the step is the same for all of a batch. (0, 0, 1) for whole images."""
     image_size: tuple[int, int]
     """(height, width) of the whole images."""
+    maps: NotRequired[Tensor]
+    """[B, c, c] integer classes of the pixels, 255 where nothing is known; of data with segmentation maps."""
 
 
 class Numbered(TypedDict):
@@ -98,6 +102,44 @@ class Photographs(TypedDict):
     """[B, 3, H, W] RGB."""
     known: Tensor
     """[B, 1, H, W] bool: where the photograph is known."""
+
+
+class Relighting(TypedDict):
+    """A batch of B photographs to show in the light of others."""
+
+    ids: list[str]
+    """B ids, unique within the set."""
+    content: Tensor
+    """[B, 3, H, W] RGB, the photographs."""
+    style: Tensor
+    """[B, 3, H, W] RGB, photographs in the light that is wanted."""
+    truth: NotRequired[Tensor]
+    """[B, 3, H, W] RGB, the content in that light, where it is known."""
+
+
+class Photo(NamedTuple):
+    """A photograph from a file, and what else belongs into a file that is made of it."""
+
+    path: Path
+    pixels: np.ndarray
+    """[3, H, W] uint8 RGB, upright."""
+    alpha: np.ndarray | None = None
+    """[H, W] uint8, where the file has transparency."""
+    exif: bytes = b""
+    """The EXIF block without orientation and thumbnail; empty for none."""
+    profile: bytes = b""
+    """The ICC profile of the colours; empty for none."""
+
+
+class PhotoFiles(TypedDict):
+    """A batch of B photographs, each of its own size, as they come from their files."""
+
+    ids: list[str]
+    """B names of the files without suffix."""
+    photos: list[Photo]
+    """B photographs."""
+    complaints: list[str]
+    """What is said of photographs of the batch that could not be read and are left out."""
 
 
 class Real(TypedDict):

@@ -1,10 +1,11 @@
-"""Photometric augmentation, the same for all views of an example. The only file that knows albumentations."""
+"""Photometric augmentation, the same for all views of an example."""
 
-import os
 from functools import cache
 from typing import Any
 
 import numpy as np
+
+from repsynth.datamodules.augmentation import albumentations
 
 
 def jitter_colours(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -28,15 +29,11 @@ def jitter_colours(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def _transform() -> Any:  # noqa: ANN401
-    """The albumentations pipeline; importing it takes a second."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version
-    import albumentations
-    import cv2
-
-    cv2.setNumThreads(0)  # its threads hang in forked loader workers
-    return albumentations.Compose(
+    """The albumentations pipeline."""
+    package = albumentations()
+    return package.Compose(
         [
-            albumentations.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, p=0.8),
-            albumentations.RandomGamma(gamma_limit=(80, 125), p=0.3),
+            package.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, p=0.8),
+            package.RandomGamma(gamma_limit=(80, 125), p=0.3),
         ]
     )

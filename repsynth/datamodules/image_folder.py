@@ -4,20 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import Dataset
 
 from repsynth.cache import default_cache, key_of
+from repsynth.datamodules.augmentation import Augmentation
 from repsynth.datamodules.base import EvalStage
 from repsynth.datamodules.ffhq import FacePart
 from repsynth.datamodules.image_choice import Chosen, OnPanorama, Rules, choose
 from repsynth.datamodules.image_layouts import LaidOut, Layout, lay_out
-from repsynth.datamodules.image_sets import GeneratedSets
+from repsynth.datamodules.image_sets import GeneratedSets, collate_named
 from repsynth.datamodules.patches import PatchOptions, PatchSet, collate_patches, is_patch
 from repsynth.datamodules.resizing import Resampling
+from repsynth.datamodules.segmentation_maps import SegmentationMaps
 from repsynth.datamodules.square_images import Crop, FixedImages, Square, TrainingImages
 from repsynth.datamodules.stored_pictures import cached_heads
-from repsynth.datamodules.transport import stack
 from repsynth.datamodules.unreadable import OnBadImage
 from repsynth.errors import UserError, require_at_least
 
@@ -39,6 +41,7 @@ class ImageSet:
     chosen: Chosen
     key: str
     """Changes with every file, and with which of the pictures are chosen."""
+    maps: SegmentationMaps | None
 
 
 class ImageFolder(GeneratedSets):
@@ -69,6 +72,11 @@ class ImageFolder(GeneratedSets):
         on_small: `skip` leaves out pictures with a side below `image_size`.
         on_panorama: `skip` leaves out pictures more than 2.5 times as long as their shorter side, `keep` takes them.
         convert_colours: accept pictures with transparency (it is dropped) or in CMYK.
+        maps: folder of segmentation maps, one for each picture: the same relative name, but .png, and the same size; 8
+            bit class numbers, 255 where it is not known. They reach training beside the images. Null takes none.
+        map_classes: classes in the maps.
+        augment: transforms of albumentations for training images and their maps, in their order, each
+            {name: options}; see docs/data/images.md.
         cache_dir: where lists and sizes of pictures are kept; None takes REPSYNTH_CACHE, else ~/.cache/repsynth.
         options: those of `GeneratedSets`.
 
@@ -93,12 +101,15 @@ class ImageFolder(GeneratedSets):
         on_small: Literal["error", "skip"] = "error",
         on_panorama: OnPanorama = "error",
         convert_colours: bool = False,
+        maps: str | None = None,
+        map_classes: int = 9,
+        augment: list[dict[str, dict[str, Any]]] | None = None,
         cache_dir: str | None = None,
         **options: Any,  # noqa: ANN401  those of the base, which the command line reads there
     ) -> None:
         super().__init__(**options)
         require_at_least("data", _SMALLEST_SIDE, image_size=image_size)
-        require_at_least("data", 2, min_items=min_items)
+        require_at_least("data", 2, min_items=min_items, map_classes=map_classes)
         self.root = Path(root)
         self.image_size = (image_size, image_size)
         self.layout, self.part, self.allow_partial = layout, part, allow_partial
@@ -108,6 +119,8 @@ class ImageFolder(GeneratedSets):
         self.patch_size = patch_size
         self.patches = PatchOptions(image_size, patch_size, patch_scales)
         self.min_items = min_items
+        self.maps, self.map_classes = None if maps is None else Path(maps), map_classes
+        self.augmentation = Augmentation(augment, image_size) if augment else None
         self.cache = default_cache() if cache_dir is None else Path(cache_dir)
         self._images: ImageSet | None = None
 
@@ -137,11 +150,13 @@ class ImageFolder(GeneratedSets):
         found = self._found()
         source = TrainingImages(
             found.laid_out.store,
-            found.chosen.indices,
+            self._trained(),
             self.square,
             self.seed,
             self.mirror,
             self.rules.on_bad_image,
+            found.maps,
+            self.augmentation,
         )
         return PatchSet(source, self.patches, self.seed)
 
@@ -160,11 +175,14 @@ class ImageFolder(GeneratedSets):
         if is_patch(examples[0]):
             return collate_patches(examples, self.image_size)
         if "images" in examples[0]:
-            images = [{"images": example["images"]} for example in examples]
-            return stack(images, ids=[example["ids"] for example in examples])
+            return collate_named(examples)
         return super().collate(examples)
 
     # Inner parts.
+
+    def _trained(self) -> np.ndarray:
+        """[N] int64: the pictures of the store that are trained on."""
+        return self._found().chosen.indices
 
     def _found(self) -> ImageSet:
         if self._images is None:
@@ -178,7 +196,11 @@ class ImageFolder(GeneratedSets):
         heads = cached_heads(store, files_key, self.square.convert, self.cache)
         chosen = choose(store, heads, laid_out.candidates, self.rules)
         self._report(laid_out.title, chosen)
-        return ImageSet(laid_out, chosen, key_of(files_key, chosen.indices.tolist()))
+        maps = None
+        if self.maps is not None:
+            maps = SegmentationMaps.of(self.maps, store, heads.sizes, self.map_classes)
+            maps.check(chosen.indices, self.cache)
+        return ImageSet(laid_out, chosen, key_of(files_key, chosen.indices.tolist()), maps)
 
     def _report(self, title: str, chosen: Chosen) -> None:
         """Tell what is left out; refuse a set that is too small."""

@@ -1,5 +1,6 @@
 """What set figures need of a data module: real images to compare with, and numbers of samples to generate."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from repsynth.datamodules.base import DataModule, EvalStage, length
 from repsynth.datamodules.samplers import EvalBatchSampler, SampleKey
+from repsynth.datamodules.transport import stack
 from repsynth.errors import require_at_least
 
 
@@ -130,3 +132,9 @@ class First(Dataset[Any]):
 
     def __getitem__(self, key: SampleKey) -> Any:  # noqa: ANN401
         return self.dataset[key]
+
+
+def collate_named(examples: Sequence[dict[str, Any]]) -> Any:  # noqa: ANN401  a loader process wraps the dictionary
+    """Stack the arrays of examples, and list their ids."""
+    arrays = [{key: value for key, value in example.items() if key != "ids"} for example in examples]
+    return stack(arrays, ids=[example["ids"] for example in examples])

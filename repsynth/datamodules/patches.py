@@ -6,7 +6,7 @@ of rows and columns, without a low-pass filter, so that the coarsest one spans t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, cast
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -49,6 +49,19 @@ class PatchExample(TypedDict):
     """[3, c, c] uint8."""
     windows: np.ndarray
     """[3] int64, as in `batches.Patches`."""
+    maps: NotRequired[np.ndarray]
+    """[c, c] int64, as in `batches.Patches`."""
+
+
+class WholeImage(NamedTuple):
+    """A square image to cut patches from."""
+
+    name: str
+    """Its id."""
+    pixels: np.ndarray
+    """[3, S, S] uint8."""
+    classes: np.ndarray | None = None
+    """[S, S] integers, its segmentation map."""
 
 
 class WholeImages(Protocol):
@@ -56,15 +69,15 @@ class WholeImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, key: SampleKey, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-        """The id of an image and its pixels.
+    def read(self, key: SampleKey, out: np.ndarray | None = None) -> WholeImage:
+        """An image.
 
         Args:
             key: of the example.
             out: [3, S, S] uint8, contiguous: where the pixels may go.
 
         Returns:
-            The id, and [3, S, S] uint8: `out`, a view of it, or other memory.
+            Its pixels are `out`, a view of it, or other memory.
         """
 
 
@@ -186,10 +199,17 @@ class PatchSet(Dataset[PatchExample]):
         return np.random.default_rng(np.random.SeedSequence([self.seed, *key, _DRAWS]))
 
     def _example(self, key: SampleKey, window: Window, room: np.ndarray, out: np.ndarray) -> PatchExample:
-        name, image = self.source.read(key, out)
-        if image is not room:
-            np.copyto(room, cut(image, window, self.options.size))
-        return {"ids": name, "images": room, "windows": np.array(window, dtype=np.int64)}
+        image = self.source.read(key, out)
+        if image.pixels is not room:
+            np.copyto(room, cut(image.pixels, window, self.options.size))
+        example: PatchExample = {
+            "ids": image.name,
+            "images": room,
+            "windows": np.array(window, dtype=np.int64),
+        }
+        if image.classes is not None:
+            example["maps"] = cut(image.classes, window, self.options.size).astype(np.int64)
+        return example
 
 
 def collate_patches(examples: Sequence[PatchExample], image_size: tuple[int, int]) -> Patches:
@@ -199,7 +219,7 @@ def collate_patches(examples: Sequence[PatchExample], image_size: tuple[int, int
         examples: B of them, of one size and step.
         image_size: (height, width) of the whole images.
     """
-    arrays = [{"images": each["images"], "windows": each["windows"]} for each in examples]
+    arrays = [{key: value for key, value in each.items() if key != "ids"} for each in examples]
     ids = [each["ids"] for each in examples]
     return cast(Patches, stack(arrays, ids=ids, image_size=ImageSize(*image_size)))
 

@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 from torch.utils.data import Dataset
 
+from repsynth.datamodules.augmentation import Augmentation
 from repsynth.datamodules.image_stores import ImageStore
+from repsynth.datamodules.patches import WholeImage
 from repsynth.datamodules.resizing import Resampling, resize_short_side, resized_shape
 from repsynth.datamodules.samplers import SampleKey
+from repsynth.datamodules.segmentation_maps import SegmentationMaps
 from repsynth.datamodules.stored_pictures import read_stored
 from repsynth.datamodules.unreadable import Losses, OnBadImage
 from repsynth.errors import UserError
@@ -58,15 +62,17 @@ class Square:
         """
         if self.resize is not None:
             image = resize_short_side(image, self.side, self.resize)
-        spare = [extent - self.side for extent in image.shape[1:]]
-        if spare == [0, 0]:
-            return image
-        top, left = (
-            (rest // 2 for rest in spare)
-            if place is None
-            else (int(part * (rest + 1)) for part, rest in zip(place, spare, strict=True))
-        )
-        return image[:, top : top + self.side, left : left + self.side]
+        return self._window(image, place)
+
+    def cut_classes(self, classes: np.ndarray, place: Place | None = None) -> np.ndarray:
+        """The square of the segmentation map [H, W] uint8 of a picture, from the same place; see `cut`.
+
+        A pixel gets the class of the nearest pixel of the map where the picture is resized.
+        """
+        height, width = self.shape((classes.shape[0], classes.shape[1]))
+        if classes.shape != (height, width):
+            classes = np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
+        return self._window(classes, place)
 
     def read(
         self, store: ImageStore, index: int, place: Place | None = None, out: np.ndarray | None = None
@@ -85,10 +91,25 @@ class Square:
             )
         return self.cut(image, place)
 
+    def _window(self, picture: np.ndarray, place: Place | None) -> np.ndarray:
+        """[..., side, side] of a picture [..., H, W], a view of it."""
+        spare = [extent - self.side for extent in picture.shape[-2:]]
+        if spare == [0, 0]:
+            return picture
+        top, left = (
+            (rest // 2 for rest in spare)
+            if place is None
+            else (int(part * (rest + 1)) for part, rest in zip(place, spare, strict=True))
+        )
+        return picture[..., top : top + self.side, left : left + self.side]
+
 
 @dataclass
 class TrainingImages:
-    """Images for training, as `patches.WholeImages`: mirrored half of the time, squares anywhere if they are random."""
+    """Images for training, as `patches.WholeImages`: mirrored half of the time, squares anywhere if they are random.
+
+    Their segmentation maps, if there are, go the same way.
+    """
 
     store: ImageStore
     chosen: np.ndarray
@@ -97,13 +118,16 @@ class TrainingImages:
     seed: int
     mirror: bool
     on_bad_image: OnBadImage
+    maps: SegmentationMaps | None = None
+    augmentation: Augmentation | None = None
+    """Of the squares."""
     losses: Losses = field(default_factory=lambda: Losses(where_listed=""))
 
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def read(self, key: SampleKey, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-        """Id and pixels of an example; another one in its place where it cannot be read."""
+    def read(self, key: SampleKey, out: np.ndarray | None = None) -> WholeImage:
+        """An example; another one in its place where it cannot be read."""
         rng = key.rng(self.seed)
         mirrored = self.mirror and rng.random() < 0.5
         place = (rng.random(), rng.random()) if self.square.crop == "random" else None
@@ -112,6 +136,7 @@ class TrainingImages:
             index = int(self.chosen[number])
             try:
                 image = self.square.read(self.store, index, place, out)
+                classes = None if self.maps is None else self.square.cut_classes(self.maps.read(index), place)
             except UserError as error:
                 if self.on_bad_image == "error":
                     raise
@@ -119,7 +144,11 @@ class TrainingImages:
                 number = int(rng.integers(len(self)))
                 continue
             self.losses.read()
-            return self.store.name(index), image[..., ::-1] if mirrored else image
+            if mirrored:
+                image, classes = image[..., ::-1], None if classes is None else classes[..., ::-1]
+            if self.augmentation is not None:
+                image, classes = self.augmentation(image, classes, rng)
+            return WholeImage(self.store.name(index), image, classes)
         raise UserError(
             f"{_OTHERS} pictures in a row could not be read; look at the messages before this one"
         )

@@ -378,5 +378,5 @@ def test_a_picture_decodes_to_where_the_batch_will_be(tmp_path: Path) -> None:
     data = ImageFolder(str(write_folder(tmp_path / "set", content)), image_size=16, mirror=False)
     patches = data.train_dataset()
     room = np.zeros((3, 16, 16), dtype=np.uint8)
-    name, image = patches.source.read(SampleKey(0, 0), room)  # type: ignore[attr-defined]
-    assert image is room and np.array_equal(room, decoded(content[name]).numpy())
+    image = patches.source.read(SampleKey(0, 0), room)  # type: ignore[attr-defined]
+    assert image.pixels is room and np.array_equal(room, decoded(content[image.name]).numpy())

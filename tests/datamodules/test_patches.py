@@ -13,6 +13,7 @@ from repsynth.datamodules.base import bytes_to_unit
 from repsynth.datamodules.patches import (
     PatchOptions,
     PatchSet,
+    WholeImage,
     Window,
     collate_patches,
     cut,
@@ -32,10 +33,10 @@ class Places:
     def __len__(self) -> int:
         return self.count
 
-    def read(self, key: SampleKey, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
+    def read(self, key: SampleKey, out: np.ndarray | None = None) -> WholeImage:
         image = np.empty((3, self.side, self.side), dtype=np.uint8) if out is None else out
         image[0], image[1], image[2] = np.arange(self.side)[:, None], np.arange(self.side), key.index
-        return f"{key.index:02d}", image[..., ::-1] if key.index % 3 == 0 else image
+        return WholeImage(f"{key.index:02d}", image[..., ::-1] if key.index % 3 == 0 else image)
 
 
 def possible_starts(side: int, size: int, step: int) -> set[int]:

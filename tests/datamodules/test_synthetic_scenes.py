@@ -77,7 +77,7 @@ def test_training_and_held_out_textures_share_no_pixel(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", textures.PHOTOGRAPHS)
 def test_photographs_ship_inside_scikit_image(name: str) -> None:
-    photograph = textures._photographs("train")[textures.PHOTOGRAPHS.index(name)]
+    photograph = textures.photograph(name, "train")
     assert photograph.mode == "RGB" and min(photograph.size) > 200
 
 

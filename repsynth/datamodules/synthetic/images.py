@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from repsynth.datamodules.base import EvalStage
 from repsynth.datamodules.image_sets import GeneratedSets
-from repsynth.datamodules.patches import PatchOptions, PatchSet, collate_patches, is_patch
+from repsynth.datamodules.patches import PatchOptions, PatchSet, WholeImage, collate_patches, is_patch
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.datamodules.synthetic import sunsets
 from repsynth.errors import require_at_least
@@ -96,10 +96,10 @@ class Sunsets(Dataset[dict[str, Any]]):
         return self.count
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        name, image = self.read(key)
-        return {"ids": name, "images": torch.from_numpy(image)}
+        image = self.read(key)
+        return {"ids": image.name, "images": torch.from_numpy(image.pixels)}
 
-    def read(self, key: SampleKey, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-        """Id and pixels; see `patches.WholeImages`."""
+    def read(self, key: SampleKey, out: np.ndarray | None = None) -> WholeImage:
+        """See `patches.WholeImages`."""
         name = f"{key.index:0{len(str(self.count - 1))}d}"
-        return name, sunsets.images(np.array([key.index]), self.side)[0]
+        return WholeImage(name, sunsets.images(np.array([key.index]), self.side)[0])

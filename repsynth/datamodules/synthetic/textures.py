@@ -43,16 +43,19 @@ def random_texture(rng: np.random.Generator, width: int, height: int, split: Spl
 
 
 @cache
-def _photographs(split: Split) -> list[Image.Image]:
-    """The split's part of every photograph, decoded once per process."""
+def photograph(name: str, split: Split) -> Image.Image:
+    """The split's part of one of `PHOTOGRAPHS`, RGB, decoded once per process.
+
+    Raises:
+        UserError: scikit-image is not installed.
+    """
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise UserError(
-            "SyntheticScenes: scikit-image, whose photographs are the textures, is not installed; "
+            "synthetic data: scikit-image, whose photographs are the textures, is not installed; "
             "pip install scikit-image"
         )
-    folder = Path(spec.origin).parent / "data"
-    return [_part_of_split(Image.open(folder / name).convert("RGB"), split) for name in PHOTOGRAPHS]
+    return _part_of_split(Image.open(Path(spec.origin).parent / "data" / name).convert("RGB"), split)
 
 
 def _part_of_split(photograph: Image.Image, split: Split) -> Image.Image:
@@ -62,8 +65,7 @@ def _part_of_split(photograph: Image.Image, split: Split) -> Image.Image:
 
 
 def _photograph_crop(rng: np.random.Generator, width: int, height: int, split: Split) -> np.ndarray:
-    photographs = _photographs(split)
-    source = photographs[rng.integers(len(photographs))]
+    source = photograph(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))], split)
     # 1 to 3 source pixels per texel as far as the photograph allows.
     scale = min(rng.uniform(1.0, 3.0), source.width / width, source.height / height)
     w, h = scale * width, scale * height
