@@ -52,7 +52,7 @@ def read_image(
     plain = read_plain_jpeg(path, out)
     if plain is not None:
         return plain
-    with _opened(path) as picture:
+    with opened(path) as picture:
         turn = _orientation(path, picture.getexif(), posed)
         picture.load()
         planes = _planes(_rgb(path, picture, convert))
@@ -65,7 +65,7 @@ def read_size(path: Path, *, posed: bool = True) -> tuple[int, int]:
     Raises:
         UserError: for a file that is missing or no picture, or (`posed`) an orientation tag other than 1.
     """
-    with _opened(path) as picture:
+    with opened(path) as picture:
         tags = Image.Exif()
         tags.load(picture.info.get("exif", b""))  # `getexif` would decode a whole PNG
         turn = _orientation(path, tags, posed)
@@ -74,7 +74,7 @@ def read_size(path: Path, *, posed: bool = True) -> tuple[int, int]:
 
 def require_mode(path: Path, convert: bool) -> None:
     """Raise UserError when `read_image` would refuse the colours of a picture; its head tells."""
-    with _opened(path) as picture:
+    with opened(path) as picture:
         _check_mode(path, picture, convert)
 
 
@@ -129,7 +129,7 @@ def _resized(image: tuple[int, ...], size: tuple[int, int], fit: Fit) -> tuple[i
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; what Pillow raises for damaged files becomes one sentence."""
     try:
         with Image.open(path) as picture:
