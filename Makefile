@@ -14,7 +14,7 @@ PIP = PYTHONWARNINGS=ignore $(if $(CONSTRAINT),PIP_CONSTRAINT=$(abspath $(CONSTR
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.installed-$(subst /,-,$(basename $(CONSTRAINT)))-$(EXTRAS)
 
-.PHONY: setup demo test test-slow lint prove bench clean
+.PHONY: setup demo test test-slow test-faults test-slurm lint prove bench clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,14 @@ test: setup
 test-slow: setup
 	$(RUN) -m pytest -m slow
 
+# TABLE=DIR keeps the table of faults as DIR/faults.md.
+test-faults: setup
+	$(RUN) -m pytest tests/faults -m faults -n 2 $(if $(TABLE),--faults-table $(TABLE))
+
+# As root: installs slurm-wlm and munge with apt-get if they are missing.
+test-slurm: setup
+	tests/slurm/with_slurm.sh $(RUN) -m pytest -m slurm -s tests/slurm
+
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -46,6 +54,9 @@ bench: setup
 	$(RUN) benchmarks/rasterizer.py
 	$(RUN) benchmarks/training_step.py
 	$(RUN) benchmarks/loader.py
+	$(RUN) benchmarks/cips.py
+	$(RUN) benchmarks/set_metrics.py
+	$(RUN) benchmarks/ddp_scaling.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -273,7 +273,11 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first sentence of an error: torch appends pages of advice."""
+    """The first sentence of an error, or of the system's that led to it: torch adds pages of advice."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    error = cause or error
     text = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
     return text[0].partition(". ")[0].rstrip(".") if text else type(error).__name__
 

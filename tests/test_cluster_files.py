@@ -27,13 +27,14 @@ STAND_INS = {
     "apptainer": f'[ "$1" = exec ] || exit 9; shift; {_SKIP_OPTIONS}; echo "$1" > image.txt; shift; exec "$@"',
     "torchrun": 'printf "%s\\0" "$@" > torchrun.txt; env -0 > environment.txt',
     "repsynth": 'printf "%s\\0" repsynth "$@" > repsynth.txt; env -0 > environment.txt',
+    "scancel": f'[ "$*" = "--quiet --signal=TERM {JOB}" ] && kill -TERM "$(cat started.txt)"',
     "scontrol": 'if [ "$1" = show ]; then echo node07; echo node08; else echo "$@" >> requeued.txt; fi',
 }
 # A run that takes a second to save, as `callbacks.checkpoint` does at these signals.
 SAVES = """
 trap 'sleep 1; echo saved USR1 >> saved.txt; exit 138' USR1
 trap 'sleep 1; echo saved TERM >> saved.txt; exit 143' TERM
-echo started > started.txt
+echo $$ > started.txt
 for i in $(seq 200); do sleep 0.05; done
 """
 

@@ -6,9 +6,7 @@ the signal. Saves here happen at the end of a batch in which an optimiser steppe
 """
 
 import math
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,8 +20,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from repsynth.callbacks.determinism import samples_seen
-from repsynth.callbacks.progress import mark_validation_pending, reopen_epoch, validation_follows
+from repsynth.callbacks.progress import (
+    flush_curves,
+    log_batch,
+    mark_validation_pending,
+    reopen_epoch,
+    training_ends,
+    validation_follows,
+)
 from repsynth.callbacks.ranks import largest
+from repsynth.callbacks.requeue import put_back
 from repsynth.checkpoints import State, newest_good, use_durable_files
 from repsynth.errors import UserError
 
@@ -117,12 +123,17 @@ class Checkpoint(ModelCheckpoint):
         """Take up the best files, wherever the run directory is now."""
         super().load_state_dict(_in_folder(state_dict, str(self.dirpath)))
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clocks and listen to signals, in place of Lightning's handlers."""
-        self._saved = self._samples = samples_seen(trainer)
-        self._schedule_next()
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals from now on: what comes while data are looked through waits for the first step."""
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        # Its own handlers would talk to other ranks, or under SLURM save, from inside the signal.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clocks."""
+        self._saved = self._samples = samples_seen(trainer)
+        self._schedule_next()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
@@ -151,8 +162,9 @@ class Checkpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what fell due on the last batch of an epoch without validation."""
-        if self._due_at_epoch_end:
-            self._due_at_epoch_end = False
+        due, self._due_at_epoch_end = self._due_at_epoch_end, False
+        # A run that ends now is saved by `on_train_end`, to which one resumed from here would never come.
+        if due and not training_ends(trainer):
             self._save_last(trainer)
             self._stop_if_signalled(trainer)
 
@@ -192,9 +204,13 @@ class Checkpoint(ModelCheckpoint):
         unsaved = self._at_boundary and self._samples > self._saved
         if unsaved and trainer.world_size == 1 and trainer.state.fn == TrainerFn.FITTING:
             self._save_last(trainer, validation_pending=trainer.validating)
+        self._give_signals_back()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the signals back."""
+        self._give_signals_back()
+
+    def _give_signals_back(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -205,6 +221,7 @@ class Checkpoint(ModelCheckpoint):
             # Resumed from the last batch of an epoch, Lightning would leave out the hooks of the epoch's end.
             self._due_at_epoch_end = True
             return
+        log_batch(trainer)
         self._save_last(trainer, validation_pending)
         self._stop_if_signalled(trainer)
 
@@ -216,7 +233,9 @@ class Checkpoint(ModelCheckpoint):
                     f"saved in {Path(str(self.dirpath)) / 'last.ckpt'}; go on with --resume",
                     file=sys.stderr,
                 )
-            _requeue(trainer, self._signal)
+                put_back(self._signal)
+            # SLURM may kill all ranks as soon as one is gone.
+            trainer.strategy.barrier("stopped")
             raise Stopped(128 + self._signal)
 
     def _save_last(self, trainer: pl.Trainer, validation_pending: bool = False) -> None:
@@ -225,6 +244,7 @@ class Checkpoint(ModelCheckpoint):
         # Before the attempt: a save that fails must not be tried again on the way out.
         self._saved = self._samples
         self._validation_pending = validation_pending
+        flush_curves(trainer)
         path = Path(str(self.dirpath)) / "last.ckpt"
         start = time.monotonic()
         try:
@@ -274,10 +294,3 @@ def _in_folder(state: State, here: str) -> State:
     }
     best = {str(names[path]): score for path, score in state["best_k_models"].items()}
     return state | changed | {"dirpath": here, "best_k_models": best}
-
-
-def _requeue(trainer: pl.Trainer, number: int) -> None:
-    """Under SLURM, SIGUSR1 is the warning before the time limit: put the job back into the queue."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job and number == signal.SIGUSR1 and trainer.is_global_zero:
-        subprocess.run(["scontrol", "requeue", job], check=False)

@@ -18,13 +18,18 @@ class NonFiniteError(UserError):
     """The loss or a gradient became NaN or Inf."""
 
 
+LEAST_SCALE = 1e-4
+"""Of fp16: thirty skipped steps below the usual first one. What overflows here is no matter of precision."""
+
+
 class NonFiniteGuard(pl.Callback):
     """Checks each loss before its backward pass and the gradients before each optimiser step.
 
     At the first bad value all ranks save `checkpoints/last_good.ckpt` with the weights before the bad
     update, from which the run can be resumed (with the optimiser's learning rate, whatever the configuration
     says then), and stop with one sentence. Under the fp16 gradient scaler
-    gradients are left alone: it skips such steps by itself.
+    gradients are left alone: it skips such steps by itself and halves its scale. Only when that has fallen
+    below `LEAST_SCALE` a further such step stops the run, which would skip steps for ever.
     """
 
     def __init__(self) -> None:
@@ -54,10 +59,11 @@ class NonFiniteGuard(pl.Callback):
         """Check the gradients, which DDP has made equal on all ranks.
 
         Raises:
-            NonFiniteError: if any is NaN or Inf, with the name of its parameter.
+            NonFiniteError: if any is NaN or Inf, with the name of its parameter; in fp16 see the class.
         """
         plugin = trainer.precision_plugin
-        if isinstance(plugin, MixedPrecision) and plugin.scaler is not None:
+        scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
+        if scaler is not None and scaler.get_scale() >= LEAST_SCALE:
             return
         gradients = [
             p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
@@ -69,7 +75,10 @@ class NonFiniteGuard(pl.Callback):
         named = [(name, p.grad) for name, p in pl_module.named_parameters() if p.grad is not None]
         names = [f"gradient of {name}" for name, gradient in named if not gradient.isfinite().all()]
         if names:
-            self._stop(trainer, True, "a gradient is not finite", names)
+            scale = (
+                "" if scaler is None else f", though fp16's loss scale is down to {scaler.get_scale():.1e},"
+            )
+            self._stop(trainer, True, f"a gradient is not finite{scale}", names)
 
     def _stop(self, trainer: pl.Trainer, bad: bool, what: str, names: list[str]) -> None:
         path = folder(trainer.default_root_dir) / "last_good.ckpt"

@@ -10,14 +10,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import repsynth
 from repsynth.checkpoints import State
+from repsynth.errors import UserError
 
 
 class Origin(pl.Callback):
-    """Writes version, number of ranks and names of buffers into every checkpoint; says what changed at a resume.
+    """Writes version, ranks, precision and names of buffers into every checkpoint; says what changed at a resume.
 
-    The entries are `version` (of repsynth), `ranks`, and `buffers`, the names in `state_dict` that are no
-    parameters, which nothing else in a checkpoint tells. A training that goes on from a checkpoint of another number of
-    ranks, or of another version, says so on stderr in one line each; nothing is changed for it.
+    The entries are `version` (of repsynth), `ranks` (their number), `precision` (the Trainer's), and `buffers`, the
+    names in `state_dict` that are no parameters, which nothing else in a checkpoint tells. A training that goes on from
+    a checkpoint of another number of ranks, or of another version, says so on stderr in one line each; nothing is
+    changed for it. In another precision it is refused.
     """
 
     def __init__(self) -> None:
@@ -29,14 +31,26 @@ class Origin(pl.Callback):
         """Add the entries."""
         checkpoint["version"] = repsynth.__version__
         checkpoint["ranks"] = trainer.world_size
+        checkpoint["precision"] = trainer.precision
         checkpoint["buffers"] = buffers(pl_module)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember what the checkpoint says of itself."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._before = {key: checkpoint.get(key) for key in ("version", "ranks")}
+        """Remember what the checkpoint says of itself.
+
+        Raises:
+            UserError: training is to go on in another precision.
+        """
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._before = {key: checkpoint.get(key) for key in ("version", "ranks")}
+        precision = checkpoint.get("precision")
+        if precision not in (None, trainer.precision):
+            raise UserError(
+                f"{trainer.ckpt_path} was trained with trainer.precision {precision}, and this run has "
+                f"{trainer.precision}: go on with {precision}, or start another run from its weights (--init_from)"
+            )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what is not as it was."""

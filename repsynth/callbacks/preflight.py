@@ -74,6 +74,8 @@ def check_space(root: Path, module: torch.nn.Module) -> None:
     """UserError if the checkpoints of this module would not fit on the disk."""
     tensors = [*module.parameters(), *module.buffers()]
     need = _FILES * _COPIES * sum(t.numel() * t.element_size() for t in tensors)
+    # The files of a run that goes on are there, and make room for those that replace them.
+    need -= sum(path.stat().st_size for path in folder(root).glob("*.ckpt"))
     free = shutil.disk_usage(_existing(root)).free
     if free < need:
         raise UserError(

@@ -1,6 +1,10 @@
-"""What Lightning's loops note of their progress in a checkpoint, put right where it would resume wrongly."""
+"""What Lightning's loops note of their progress in checkpoints and curves, put right where a resume needs it."""
+
+from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loops.utilities import _is_max_limit_reached
 
 from repsynth.checkpoints import State
 
@@ -9,6 +13,34 @@ def validation_follows(trainer: pl.Trainer) -> bool:
     """Whether Lightning will validate right after the batch that ends now."""
     loop = trainer.fit_loop
     return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
+def training_ends(trainer: pl.Trainer) -> bool:
+    """Whether the epoch that ends now is the last one by `max_epochs` or `max_steps`."""
+    loop: Any = trainer.fit_loop
+    epochs, steps = loop.epoch_progress.current.processed, loop.epoch_loop.global_step
+    return _is_max_limit_reached(epochs, loop.max_epochs) or _is_max_limit_reached(steps, loop.max_steps)
+
+
+def log_batch(trainer: pl.Trainer) -> None:
+    """Give the loggers the row of the batch that ends now, before a checkpoint says that the batch is done.
+
+    Lightning logs it after the hooks of the batch's end: a run that is stopped or killed between would leave a gap.
+    """
+    connector = trainer._logger_connector
+    connector.update_train_step_metrics()
+    # The call that Lightning is about to make takes this out of its way, and logs nothing twice.
+    connector.update_train_step_metrics = lambda: delattr(connector, "update_train_step_metrics")  # type: ignore[method-assign]
+
+
+def flush_curves(trainer: pl.Trainer) -> None:
+    """Let no logger keep rows of the steps that a checkpoint is about to count as done: a kill would lose them.
+
+    CSV is written with every row, W&B by a process of its own.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.flush()
 
 
 def mark_validation_pending(fit_loop: State, under_way: bool) -> None:

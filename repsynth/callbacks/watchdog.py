@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import psutil
@@ -275,6 +274,9 @@ class _Watch(threading.Thread):
 def _clear(root: Path) -> None:
     """Remove what starts that were killed have left; others may run beside this one, and write every few seconds."""
     for folder in root.glob("*") if root.is_dir() else ():
-        newest: Any = max((path.stat().st_mtime for path in folder.glob("*")), default=0.0)
+        try:
+            newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
+        except FileNotFoundError:  # a rank has just given a file its name
+            continue
         if time.time() - newest > _AN_HOUR:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """`repsynth fit | validate | test | predict`: from a configuration to a run."""
 
+import errno
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from repsynth.cli.saved_config import SavedConfig
 from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.wording import one_line
 from repsynth.errors import UserError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Of a disk that is full or may not be written."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,14 @@ def _run(request: Request, command: CommandLine, root: Path, lock: RunLock) -> N
         getattr(trainer, request.verb)(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(f"{request.verb} was refused: {one_line(str(error))}") from error
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        what = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"
+        raise UserError(
+            f"{request.verb} ended because {what} ({error.strerror}): make room or choose another folder "
+            "(trainer.default_root_dir); checkpoints that were written are whole (--resume)"
+        ) from error
 
 
 def build_model(arguments: list[str], configuration: Configuration) -> LightningModule:

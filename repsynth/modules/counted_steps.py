@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Protocol
 
 import lightning.pytorch as pl
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
 from torch.optim import Optimizer
 
 from repsynth.errors import UserError
@@ -30,6 +31,8 @@ class CountedSteps(pl.LightningModule):
 
     steps: Clipping
     iterations: int = 0
+    last_r1: Tensor | float | None = None
+    """The last gradient penalty of a discriminator: it is logged until the next one, also by a run that goes on."""
     instead_of_accumulation: ClassVar[str]
     """The option that stands for `trainer.accumulate_grad_batches` here."""
 
@@ -62,14 +65,16 @@ class CountedSteps(pl.LightningModule):
             self.clip_gradients(optimizer, self.steps.gradient_clip, "norm")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counter."""
+        """Keep the counter and the last penalty."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["iterations"] = self.iterations
+        checkpoint["last_r1"] = None if self.last_r1 is None else float(self.last_r1)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the counter; weights alone have none."""
+        """Take up the counter and the last penalty; weights alone have none."""
         super().on_load_checkpoint(checkpoint)
         self.iterations = int(checkpoint.get("iterations", 0))
+        self.last_r1 = checkpoint.get("last_r1")
 
 
 def check_clip(gradient_clip: float | None) -> None:

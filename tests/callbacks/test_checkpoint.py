@@ -127,6 +127,16 @@ def test_signal_in_the_last_batch_of_an_epoch(tmp_path: Path, step: int, options
     _resumed_equals_whole(tmp_path, Toy, **options)
 
 
+def test_signal_in_the_last_batch_of_the_run_lets_it_end(tmp_path: Path) -> None:
+    """Nothing is left to do, and a run that is resumed there would never come to its end."""
+    trainer, module, data = build(
+        tmp_path / "cut", extra=(Sends(signal.SIGTERM, 10),), every_samples=10**6, limit_val_batches=0
+    )
+    trainer.fit(module, datamodule=data)
+    assert seen(final_state(tmp_path / "cut")) == 40
+    _resumed_equals_whole(tmp_path, Toy, limit_val_batches=0)
+
+
 def _resumed_equals_whole(root: Path, method: type[Toy], **options: Any) -> None:  # noqa: ANN401
     for name in ("cut", "whole"):
         trainer, module, data = build(root / name, method, every_samples=10**6, **options)
@@ -134,17 +144,21 @@ def _resumed_equals_whole(root: Path, method: type[Toy], **options: Any) -> None
     assert differences(final_state(root / "whole"), final_state(root / "cut")) == []
 
 
-def test_slurm_requeues_on_its_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called = tmp_path / "called"
-    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
-    (tmp_path / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("SLURM_JOB_ID", "123")
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        trainer, module, data = build(tmp_path / str(number), extra=(Sends(number, 2),))
-        with pytest.raises(Stopped):
-            trainer.fit(module, datamodule=data)
-    assert called.read_text() == "requeue 123\n"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signal_before_the_first_step(tmp_path: Path, number: signal.Signals) -> None:
+    """A run may look its data through for minutes; the signal waits for the first step, of all ranks."""
+    trainer, module, data = build(tmp_path / "cut", ToyGAN, every_samples=10**6)
+    real = data.train_dataloader
+
+    def train_dataloader() -> Any:  # noqa: ANN401
+        os.kill(os.getpid(), number)
+        return real()
+
+    with mock.patch.object(data, "train_dataloader", train_dataloader), pytest.raises(Stopped) as stopped:
+        trainer.fit(module, datamodule=data)
+    assert stopped.value.code == 128 + number
+    assert seen(final_state(tmp_path / "cut")) == 4
+    _resumed_equals_whole(tmp_path, ToyGAN)
 
 
 class BreaksLoading(pl.Callback):

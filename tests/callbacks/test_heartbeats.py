@@ -129,10 +129,29 @@ def test_leftovers_of_killed_starts_are_removed_and_live_ones_are_not(tmp_path: 
     for name in ("old", "live"):
         (tmp_path / name).mkdir()
         heartbeats.write(beat(0, (0, 0, 0)), tmp_path / name)
-    os.utime(tmp_path / "old" / "rank-00000.json", (1, 1))
+    for path in (tmp_path / "old" / "rank-00000.json", tmp_path / "old"):
+        os.utime(path, (1, 1))
+    (tmp_path / "just begun").mkdir()
     _clear(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["live"]
+    assert {path.name for path in tmp_path.iterdir()} == {"live", "just begun"}
     _clear(tmp_path / "never made")
+
+
+def test_a_file_that_a_rank_renames_while_leftovers_are_sought_is_no_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "rank-00001.partial").touch()
+
+    def stat(path: Path) -> os.stat_result:
+        if path.suffix == ".partial":
+            raise FileNotFoundError(path)
+        return real(path)
+
+    real = Path.stat
+    monkeypatch.setattr(Path, "stat", stat)
+    _clear(tmp_path)
+    assert (tmp_path / "live").exists()
 
 
 def test_places_of_training_and_evaluation_are_in_order() -> None:

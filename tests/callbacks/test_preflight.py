@@ -39,6 +39,19 @@ def test_small_disk(tmp_path: Path) -> None:
         fit(tmp_path)
 
 
+def test_a_run_that_goes_on_needs_no_room_for_the_files_that_it_has(tmp_path: Path) -> None:
+    trainer = fit(tmp_path)
+    held = sum(path.stat().st_size for path in (tmp_path / "checkpoints").iterdir())
+    with mock.patch("repsynth.callbacks.preflight._COPIES", 1):
+        need = 3 * 4 * sum(p.numel() for p in (*trainer.model.parameters(), *trainer.model.buffers()))
+        assert need < held
+        usage = namedtuple("usage", "free")
+        with mock.patch("repsynth.callbacks.preflight.shutil.disk_usage", return_value=usage(0)):
+            fit(tmp_path, resume=resume_path(tmp_path))
+            with pytest.raises(UserError, match=r"has 0\.00 GiB free"):
+                fit(tmp_path / "new")
+
+
 def test_two_runs_in_one_folder(tmp_path: Path) -> None:
     fit(tmp_path / "a")
     fit(tmp_path / "b")

@@ -13,7 +13,9 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from repsynth.callbacks.checkpoint import Checkpoint
 from repsynth.callbacks.determinism import Determinism
 from repsynth.callbacks.nonfinite import NonFiniteGuard
+from repsynth.callbacks.origin import Origin
 from repsynth.callbacks.preflight import Preflight
+from repsynth.callbacks.watchdog import Watchdog
 from repsynth.cli import every_run, main, saved_config, signatures
 from repsynth.cli.configuration import merge
 
@@ -76,7 +78,15 @@ def test_the_doctor_finds_weight_files(
 def test_every_run_gets_its_callbacks_once(tmp_path: Path) -> None:
     saved = saved_config.SavedConfig({})
     kinds = [type(each) for each in every_run.complete({}, tmp_path, saved)["callbacks"]]
-    assert kinds == [Determinism, Preflight, NonFiniteGuard, Checkpoint, saved_config.SavedConfig]
+    assert kinds == [
+        Watchdog,
+        Origin,
+        Determinism,
+        Preflight,
+        NonFiniteGuard,
+        Checkpoint,
+        saved_config.SavedConfig,
+    ]
 
     class Mine(Determinism):
         pass
@@ -84,6 +94,8 @@ def test_every_run_gets_its_callbacks_once(tmp_path: Path) -> None:
     given: list[Callback] = [Checkpoint(monitor="val/psnr"), Mine()]
     completed = every_run.complete({"callbacks": given}, tmp_path, saved)["callbacks"]
     assert [type(each) for each in completed] == [
+        Watchdog,
+        Origin,
         Preflight,
         NonFiniteGuard,
         Checkpoint,

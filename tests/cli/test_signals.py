@@ -14,7 +14,7 @@ from .test_cips import SYNTHETIC
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    for _ in range(600):
+    for _ in range(2000):
         if path.exists() or process.poll() is not None:
             return
         time.sleep(0.1)

@@ -1,5 +1,6 @@
 """A method that lives outside the repository, through the whole command line."""
 
+import errno
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -107,6 +109,25 @@ def test_a_second_start_loses_nothing(toy: Path) -> None:
     metrics = [path.read_text() for path in sorted(RUN.glob("csv/*/metrics.csv"))]
     assert all("train/l2" in text for text in metrics)
     assert len(list(RUN.glob("tensorboard/events*"))) == 3
+
+
+def test_a_full_disk_is_one_sentence_and_other_errors_are_not(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever writes: loggers, tables and pictures do not know how to tell it."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.csv")
+    with mock.patch("lightning.pytorch.loggers.CSVLogger.log_metrics", side_effect=full):
+        assert main(["fit", "--config", YAML]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: fit ended because metrics.csv cannot be written (No space left on device): make room or choose another "
+        "folder (trainer.default_root_dir); checkpoints that were written are whole (--resume)"
+    )
+    other = OSError(errno.EIO, os.strerror(errno.EIO))
+    with (
+        mock.patch("lightning.pytorch.loggers.CSVLogger.log_metrics", side_effect=other),
+        pytest.raises(OSError, match="Input/output error"),
+    ):
+        fit("--resume")
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(toy: Path) -> None:

@@ -116,7 +116,6 @@ class CIPS(AlternatingSteps):
         )
         if sampling.task == "panorama":
             require_cylinder(self.generator)
-        self._last_r1: Tensor | None = None
         self._perceptual: PerceptualLoss | None = None
 
     def check(self, datamodule: HasPatches | HasImageSize) -> None:
@@ -153,8 +152,8 @@ class CIPS(AlternatingSteps):
             self.step(of_discriminator, lambda part: self.r1_loss(real[part], points.of(part)), count)
         z = self.draw(count)
         self.step(of_generator, lambda part: self.generator_loss(z[part], points.of(part)), count)
-        if self._last_r1 is not None:  # in every line: the loggers' interval may never meet the penalty's
-            self.log("train/r1", self._last_r1, batch_size=count)
+        if self.last_r1 is not None:  # in every line: the loggers' interval may never meet the penalty's
+            self.log("train/r1", self.last_r1, batch_size=count)
         self.iterations += 1
 
     def discriminator_loss(self, real: Tensor, z: Tensor, points: Points, with_r1: bool) -> Tensor:
@@ -174,7 +173,7 @@ class CIPS(AlternatingSteps):
         # Not by calling the module: a compiled one cannot be differentiated twice.
         shown = self._shown(real, points)
         penalty = r1_penalty(lambda images: [self.discriminator.forward(images)], shown)
-        self._last_r1 = penalty.detach()
+        self.last_r1 = penalty.detach()
         return self.learning.r1_gamma / 2 * self.learning.r1_every * penalty
 
     def generator_loss(self, z: Tensor, points: Points) -> Tensor:

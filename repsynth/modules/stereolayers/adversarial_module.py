@@ -119,7 +119,6 @@ class AdversarialStereoLayers(ManualSteps, StereoLayers):
         self.discriminator = PatchDiscriminator(
             4, discriminator.width, discriminator.levels, discriminator.scales, discriminator.spectral
         )
-        self._last_r1: Tensor | None = None
 
     def check(self, datamodule: HasImageSize) -> None:
         """Raise UserError before training when a network cannot take the data's image size."""
@@ -143,15 +142,15 @@ class AdversarialStereoLayers(ManualSteps, StereoLayers):
         """Log the discriminator's terms for images [N, 4, H, W], and return their weighted sum."""
         of_real, of_fake = self.discriminator(real), self.discriminator(fake)
         loss = discriminator_loss(of_real.scores, of_fake.scores, self.discriminator_options.form)
-        logged = {"train/discriminator": loss.detach()}
+        logged: dict[str, Tensor | float] = {"train/discriminator": loss.detach()}
         every, weight = self.discriminator_options.r1_every, self.loss_weights["r1"]
         if weight and self.iterations % every == 0:
             # Not by calling the module: a compiled one cannot be differentiated twice.
             penalty = r1_penalty(lambda images: self.discriminator.forward(images).scores, real)
             loss = loss + weight * every * penalty
-            self._last_r1 = penalty.detach()
-        if self._last_r1 is not None:  # in every line: the loggers' interval may never meet the penalty's
-            logged["train/r1"] = self._last_r1
+            self.last_r1 = penalty.detach()
+        if self.last_r1 is not None:  # in every line: the loggers' interval may never meet the penalty's
+            logged["train/r1"] = self.last_r1
         if self.loggers_are_due():
             logged["train/score_of_real"] = _mean_score(of_real.scores)
             logged["train/score_of_fake"] = _mean_score(of_fake.scores)

@@ -36,12 +36,12 @@ def test_parts_of_a_step_add_up_to_it(
     parts, step = found["parts"], found["step_seconds"]
     assert sum(parts.values()) == pytest.approx(step["mean"], rel=1e-9)
     assert step["least"] <= step["median"] <= step["greatest"]
-    assert parts["other"] < 0.1 * step["mean"]
+    assert parts["other"] < 0.3 * step["mean"]
     assert min(parts[part] for part in ("forward", "backward", "optimiser", "callbacks")) > 0
     assert found["samples_per_second"] == pytest.approx(found["batch_size"] / step["mean"])
     assert found["loader"]["samples_per_second"] > found["samples_per_second"]
     per_sample = found["evaluation"]["seconds_per_sample"]
-    assert per_sample["other"] < 0.1 * sum(per_sample.values())
+    assert per_sample["other"] < 0.3 * sum(per_sample.values())
     assert per_sample["forward"] > 0 and per_sample["figures"] > 0
     assert f"training: {found['samples_per_second']:.4g} samples/s" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["profile.json"]

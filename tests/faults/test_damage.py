@@ -1,0 +1,85 @@
+"""The newest checkpoint cut or altered at random places: it is named, the one before it taken, and the end the same."""
+
+import random
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from distributed.harness import differences
+
+from faults.conftest import Report
+from faults.small import BATCH, EXPERIMENTS, LENGTH, name
+from faults.survival import Case, resume, stopped, whole
+from faults.table import Outcome
+from repsynth.callbacks.checkpoint import resume_path
+from repsynth.checkpoints import seen, verify
+from repsynth.cli import starting_point
+
+OFFSETS = 20
+Damage = Callable[[bytes], bytes]
+
+
+def cut(offset: int) -> Damage:
+    return lambda content: content[:offset]
+
+
+def altered(offset: int, bit: int) -> Damage:
+    return lambda content: content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :]
+
+
+def passed_over(newest: Path, damage: Damage) -> int:
+    """Damage the newest checkpoint of a run for a moment, and see what a resume would take.
+
+    Returns:
+        Steps that are lost by it: none when the damage changed nothing that is read.
+    """
+    content, steps = newest.read_bytes(), seen(verify(newest)) // BATCH
+    others = [seen(verify(path)) // BATCH for path in newest.parent.glob("*.ckpt") if path != newest]
+    newest.write_bytes(damage(content))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = starting_point.find("fit", newest.parents[1], ckpt_path=None, resume=True)
+        told = [str(warning.message) for warning in caught]
+        if found == newest:  # a byte that nobody reads, such as padding
+            whole = newest.with_suffix(".whole")
+            whole.write_bytes(content)
+            assert told == []
+            assert differences(*(torch.load(path, weights_only=True) for path in (newest, whole))) == []
+            return 0
+        assert len(told) == 1 and told[0].startswith(f"the checkpoint {newest} is damaged ("), told
+        assert found is not None and seen(verify(found)) // BATCH == max(others)
+        return steps - max(others)
+    finally:
+        newest.write_bytes(content)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+def test_a_damaged_newest_checkpoint_costs_an_interval(
+    experiment: Path, shared: Path, report: Report
+) -> None:
+    reference = whole(Case(experiment, LENGTH, shared / name(experiment)))
+    root = shared / name(experiment) / "damaged"
+    stopped(reference.case, root, LENGTH.steps - 2)
+    newest = resume_path(root)
+    assert newest is not None
+    rng, size = random.Random(f"damage of {name(experiment)}"), newest.stat().st_size
+    kinds: dict[str, list[Damage]] = {
+        "newest checkpoint cut": [cut(rng.randrange(size)) for _ in range(OFFSETS)],
+        "newest checkpoint altered": [altered(rng.randrange(size), rng.randrange(8)) for _ in range(OFFSETS)],
+        "newest checkpoint empty": [cut(0)],
+    }
+    for fault, damages in kinds.items():
+        for damage in damages:
+            report(Outcome(name(experiment), fault, passed_over(newest, damage)))
+    for fault in list(kinds)[:2]:
+        again = root.with_name(fault.replace(" ", "-"))
+        shutil.copytree(root, again)
+        damaged = again / newest.relative_to(root)
+        damaged.write_bytes(kinds[fault][0](newest.read_bytes()))
+        assert f"warning: the checkpoint {damaged} is damaged (" in resume(reference, again).printed()
