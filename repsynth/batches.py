@@ -49,6 +49,8 @@ class Paired(TypedDict):
     """[N, 3, H, W] float32 in [0, 1]."""
     expected: Tensor
     """[N, 3, H, W] float32 in [0, 1]."""
+    inputs: NotRequired[Tensor]
+    """[N, 3, H, W] float32 in [0, 1]: the photographs that were translated, where that is the task."""
     panels: NotRequired[dict[str, Tensor]]
     """More pictures of the same samples for the media callback, by title, in the order shown:
     [N, 3, H, W] in [0, 1], or [N, 1, H, W] in any unit (shown in false colours, for example depth)."""
@@ -64,6 +66,8 @@ class Generated(TypedDict):
     """N ids, unique within the evaluation set."""
     generated: Tensor
     """[N, 3, H, W] float32 in [0, 1]; overshoot is clamped as by a saved picture."""
+    inputs: NotRequired[Tensor]
+    """[N, 3, H, W] float32 in [0, 1]: the photographs that were translated, where that is the task."""
 
 
 class Patches(TypedDict):

@@ -13,11 +13,18 @@ from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.outputs import Stage, require_paired
 from repsynth.callbacks.set_figures import SetFigures, SetResult
 from repsynth.callbacks.shards import SharedBuffers, let_every_rank_evaluate
+from repsynth.callbacks.translation_figures import TranslationFigures
 from repsynth.metrics.crop import check_crop
 from repsynth.metrics.lpips import Backbone
 from repsynth.metrics.scores import PAIR_METRICS, Metric, Scores, check_density, check_metrics
 from repsynth.metrics.set_scores import SET_METRICS, SetMetric, SetOptions, SetScores
 from repsynth.metrics.table import Row, Summary, gather, summarize, write_csv, write_json
+from repsynth.metrics.translation_scores import (
+    TRANSLATION_METRICS,
+    TranslationMetric,
+    TranslationOptions,
+    TranslationScores,
+)
 from repsynth.weights import AUTO
 
 
@@ -31,6 +38,9 @@ class Evaluation(pl.Callback):
     Figures of sets (fid, kid, precision, recall) take `batches.Generated`, or the predictions of `Paired`, as 8-bit
     images. Real images are those of the data module (`datamodules.image_sets.RealImages`), whose statistics are
     cached, or else the expected ones of `Paired`. See `metrics.set_scores`.
+
+    Figures of translations (dipd, is, cis) take the same images, and for dipd the `inputs` that they were made of. See
+    `metrics.translation_scores`.
 
     All are logged as `val/psnr`, `val/fid` and so on, on every rank, so that checkpoints can monitor them. Rank zero
     writes `evaluation/<stage>.json`, and `.csv` with the figures of pairs, below the trainer's `default_root_dir`. The
@@ -49,6 +59,7 @@ class Evaluation(pl.Callback):
             called lpips_random, anything else is a path.
         download: Whether weights may be fetched.
         sets: How figures of sets are computed; None takes the defaults.
+        translations: How figures of translations are computed; None takes the defaults.
 
     Raises:
         UserError: For options that make no sense.
@@ -56,7 +67,7 @@ class Evaluation(pl.Callback):
 
     def __init__(
         self,
-        metrics: Sequence[Metric | SetMetric] = ("psnr", "ssim", "lpips", "flip"),
+        metrics: Sequence[Metric | SetMetric | TranslationMetric] = ("psnr", "ssim", "lpips", "flip"),
         crop: float = 1.0,
         stages: Sequence[Stage] = ("val", "test"),
         ssim_border: Literal["zero", "valid"] = "zero",
@@ -65,8 +76,9 @@ class Evaluation(pl.Callback):
         lpips_weights: str = AUTO,
         download: bool = True,
         sets: SetOptions | None = None,
+        translations: TranslationOptions | None = None,
     ) -> None:
-        pairs, self._set_metrics = _by_kind(metrics)
+        pairs, self._set_metrics, self._translation_metrics = _by_kind(metrics)
         check_crop(crop)
         check_density(flip_pixels_per_degree)
         self.crop = crop
@@ -82,7 +94,9 @@ class Evaluation(pl.Callback):
         }
         self._set_options = sets or SetOptions()
         self._scores: Scores | None = None
+        self._translation_options = translations or TranslationOptions()
         self._sets: SetFigures | None = None
+        self._translations: TranslationFigures | None = None
         self._rows: list[Row] = []
         self._buffers = SharedBuffers()
 
@@ -109,6 +123,8 @@ class Evaluation(pl.Callback):
                 self._scores(blank, blank)
         if self._sets is not None:
             self._sets.prepare(device, size)
+        if self._translations is not None:
+            self._translations.prepare(device, size)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an evaluation that was broken off; look at the real set."""
@@ -172,12 +188,20 @@ class Evaluation(pl.Callback):
         if self._set_metrics and self._sets is None:
             scores = SetScores(self._set_metrics, self._set_options, self._options["download"])
             self._sets = SetFigures(scores)
+        if self._translation_metrics and self._translations is None:
+            self._translations = TranslationFigures(
+                TranslationScores(
+                    self._translation_metrics, self._translation_options, self._options["download"]
+                )
+            )
 
     def _start(self, stage: Stage, trainer: pl.Trainer) -> None:
         self._rows = []
         self._buffers.share(trainer)
         if self._sets is not None and stage in self.stages:
             self._sets.start(stage, trainer)
+        if self._translations is not None:
+            self._translations.start()
 
     def _add(self, stage: Stage, module: pl.LightningModule, outputs: object) -> None:
         if stage not in self.stages:
@@ -188,6 +212,8 @@ class Evaluation(pl.Callback):
             self._rows += zip(pair["ids"], figures, strict=True)
         if self._sets is not None:
             self._sets.add(outputs, module)
+        if self._translations is not None:
+            self._translations.add(outputs, module)
 
     def _finish(self, stage: Stage, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         rows, self._rows = self._rows, []
@@ -205,6 +231,11 @@ class Evaluation(pl.Callback):
             result = self._sets.finish(stage, trainer)
             figures = figures | result.figures
             report = _with_sets(report, result)
+        if self._translations is not None:
+            judged, count = self._translations.finish()
+            figures = figures | judged
+            settings = report.get("settings", {}) | self._translations.scores.settings()
+            report = {"count": count, **report, "settings": settings}
         module.log_dict({f"{stage}/{name}": figure.mean for name, figure in figures.items()}, batch_size=1)
         if trainer.is_global_zero:
             write_json(_folder(trainer) / f"{stage}.json", self._report(stage, trainer, figures, report))
@@ -223,16 +254,19 @@ class Evaluation(pl.Callback):
         }
 
 
-def _by_kind(metrics: Sequence[Metric | SetMetric]) -> tuple[list[Metric], list[SetMetric]]:
-    """Figures of pairs and figures of sets.
+def _by_kind(
+    metrics: Sequence[Metric | SetMetric | TranslationMetric],
+) -> tuple[list[Metric], list[SetMetric], list[TranslationMetric]]:
+    """Figures of pairs, of sets and of translations.
 
     Raises:
         UserError: For an empty, unknown or repeated choice.
     """
-    pairs: list[Any] = [metric for metric in metrics if metric not in SET_METRICS]
-    sets: list[Any] = [metric for metric in metrics if metric in SET_METRICS]
-    check_metrics(metrics, (*PAIR_METRICS, *SET_METRICS))
-    return pairs, sets
+    known = PAIR_METRICS, SET_METRICS, TRANSLATION_METRICS
+    check_metrics(metrics, [metric for kind in known for metric in kind])
+    chosen: list[Any] = [[metric for metric in metrics if metric in kind] for kind in known]
+    pairs, sets, translations = chosen
+    return pairs, sets, translations
 
 
 def _with_sets(report: dict[str, Any], result: SetResult) -> dict[str, Any]:

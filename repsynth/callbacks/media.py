@@ -14,10 +14,9 @@ from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.outputs import Stage, require_images
 from repsynth.callbacks.shards import let_every_rank_evaluate
 from repsynth.errors import UserError
-from repsynth.exports.files import file_name
 from repsynth.exports.pictures import as_unit
-from repsynth.exports.prediction import Frames, Prediction, checked
-from repsynth.exports.samples import write_sample
+from repsynth.exports.prediction import Frames, MadeFrames, Prediction, checked
+from repsynth.exports.samples import name_of, write_sample
 from repsynth.media import Panel, false_colours, gif, grid, tiled, to_bytes, write_png
 from repsynth.metrics.table import gather
 
@@ -25,6 +24,8 @@ Panels = dict[str, Panel]
 """The cells of a sample's row, by title."""
 
 
+_LARGEST_LOGGED = 2048
+"""Pixels of the longer side of a predicted picture in a logger."""
 _SAMPLE = "sample"
 """Title of the only cell of a sample without truth."""
 
@@ -178,8 +179,8 @@ class FrameWriter(pl.Callback):
         """
         prediction = checked(outputs, type(pl_module).__name__)
         folder = _predictions(trainer)
-        for index, sample in enumerate(prediction["ids"]):
-            self._claim(folder, sample)
+        for index in range(len(prediction["ids"])):
+            self._claim(folder, name_of(prediction, index))
             written = write_sample(prediction, index, folder, self.fps)
             self.files += written
             if len(self._names) <= self.logged and trainer.is_global_zero:
@@ -193,8 +194,7 @@ class FrameWriter(pl.Callback):
             names = f"{first}" if first == last else f"{first} .. {last}"
             print(f"predictions: {len(self.files)} file(s) in {folder} ({names})")
 
-    def _claim(self, folder: Path, sample: str) -> None:
-        name = file_name(sample)
+    def _claim(self, folder: Path, name: str) -> None:
         if name in self._names:
             raise UserError(
                 f"two predictions would be written to {folder / name}: give samples ids that differ in letters"
@@ -210,7 +210,9 @@ class FrameWriter(pl.Callback):
                 log_video(logger, title, first_file, frames, self.fps, seen)
             else:
                 for name, frame in zip(names, frames, strict=True):
-                    log_picture(logger, f"{title}/{name}".rstrip("/"), to_bytes(as_unit(frame)), seen)
+                    log_picture(
+                        logger, f"{title}/{name}".rstrip("/"), to_bytes(as_unit(_thinned(frame))), seen
+                    )
 
 
 def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> None:
@@ -222,8 +224,13 @@ def log_picture(logger: Logger, title: str, picture: np.ndarray, step: int) -> N
 
 
 def log_video(logger: Logger, title: str, path: Path, frames: Frames, fps: int, step: int) -> None:
-    """Show T frames [3, H, W], bytes or in [0, 1], in TensorBoard, their video `path` in W&B; leave others alone."""
+    """Show T frames [3, H, W], bytes or in [0, 1], in TensorBoard, their video `path` in W&B; leave others alone.
+
+    TensorBoard would need all frames at once, so that it does not get those that are made one at a time.
+    """
     if isinstance(logger, TensorBoardLogger):
+        if isinstance(frames, MadeFrames):
+            return
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         # SummaryWriter.add_video does this with moviepy, which would be one more package to install.
@@ -236,6 +243,12 @@ def log_video(logger: Logger, title: str, path: Path, frames: Frames, fps: int, 
         logger.experiment._get_file_writer().add_summary(summary, step)
     elif isinstance(logger, WandbLogger):
         logger.log_video(title, [str(path)], step, format=["mp4"])
+
+
+def _thinned(picture: Tensor) -> Tensor:
+    """A picture [3, H, W] with every so manieth pixel, where it is too large to look at in a logger."""
+    step = -(-max(picture.shape[1:]) // _LARGEST_LOGGED)
+    return picture[:, ::step, ::step]
 
 
 def _predictions(trainer: pl.Trainer) -> Path:

@@ -1,11 +1,13 @@
 """What `predict_step` returns, and how it is checked before anything is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Literal, NotRequired, TypedDict, cast
 
 from torch import Tensor
 
 from repsynth.errors import UserError
+from repsynth.exports.photo_files import PhotoFile
 from repsynth.geometry.layered_scene import Layers, RenderingOptions
 
 SceneFormat = Literal["layers", "gltf"]
@@ -16,6 +18,27 @@ Frames = Tensor | Sequence[Tensor]
 
 Pictures = Tensor | Sequence[Sequence[Tensor]]
 """B times T pictures [C, H, W]: a tensor [B, T, C, H, W], or lists where sizes differ."""
+
+
+class MadeFrames(Sequence[Tensor]):
+    """T pictures that are made while they are gone through, so that a long video needs no memory.
+
+    Args:
+        count: T.
+        make: begins anew with the first one.
+    """
+
+    def __init__(self, count: int, make: Callable[[], Iterator[Tensor]]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self._make()
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices
+        return next(islice(self, index, None))
 
 
 class PredictedScenes:
@@ -44,6 +67,8 @@ class Prediction(TypedDict):
     """Depth of each picture, float32 [1, H, W], scene units; NaN where nothing is seen."""
     scene: NotRequired[PredictedScenes]
     """The scenes themselves."""
+    files: NotRequired[Sequence[PhotoFile]]
+    """The file of each sample, where its name and format follow a photograph's."""
     figures: NotRequired[Sequence[Mapping[str, object]]]
     """What is known of each sample in numbers and words, for JSON; numbers are finite."""
 
@@ -73,5 +98,6 @@ def _are_pictures(frames: object) -> bool:
     return isinstance(frames, list) and all(
         isinstance(picture, Tensor) and picture.ndim == 3 and picture.shape[0] == 3
         for sample in frames
+        if not isinstance(sample, MadeFrames)
         for picture in sample
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 from repsynth.exports.files import file_name, write_json
 from repsynth.exports.gltf import write_gltf
 from repsynth.exports.layers import write_layers
+from repsynth.exports.photo_files import write_photo
 from repsynth.exports.pictures import write_depth, write_frames, write_views
 from repsynth.exports.prediction import PredictedScenes, Prediction
 from repsynth.geometry.cameras import Cameras
@@ -21,16 +22,18 @@ def write_sample(prediction: Prediction, index: int, folder: Path, fps: int) -> 
     Args:
         prediction: see `exports.prediction.Prediction`.
         index: of the sample in the batch.
-        folder: gets `<id>.mp4` or `<id>.png`, and for all else a folder `<id>`.
+        folder: gets the sample's file, else `<id>.mp4` or `<id>.png`, and for all else a folder `<id>`.
         fps: frames per second of videos.
 
     Raises:
         UserError: a scene cannot be written.
     """
-    path = folder / file_name(prediction["ids"][index])
+    path = folder / name_of(prediction, index)
     depth = prediction["depth"][index] if "depth" in prediction else None
     frames = prediction["frames"][index]
-    if "names" in prediction:
+    if "files" in prediction and len(frames) == 1:
+        written = [write_photo(frames[0], folder, prediction["files"][index])]
+    elif "names" in prediction:
         written = write_views(frames, depth, prediction["names"], path)
     else:
         written = write_frames(frames, path, fps)
@@ -42,6 +45,14 @@ def write_sample(prediction: Prediction, index: int, folder: Path, fps: int) -> 
         write_json(path / "figures.json", dict(prediction["figures"][index]))
         written.append(path / "figures.json")
     return written
+
+
+def name_of(prediction: Prediction, index: int) -> str:
+    """The name that a sample's files share, without suffix; with files of their own that of the sample's file."""
+    if "files" not in prediction:
+        return file_name(prediction["ids"][index])
+    name = Path(prediction["files"][index].name)
+    return name.stem if len(prediction["frames"][index]) > 1 else name.name
 
 
 def _write_scene(scenes: PredictedScenes, index: int, folder: Path) -> list[Path]:

@@ -12,7 +12,8 @@ from repsynth.metrics.features import Extractor, checksum, tensorflow_bilinear
 
 SIDE = 224
 DIMENSIONS = 4096
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the colours in [0, 1] that torchvision's networks were trained on."""
 
 
 def vgg16(weights: str, download: bool, option: str) -> Extractor:
@@ -50,7 +51,11 @@ def vgg16_network() -> nn.Module:
     return network.to_empty(device="cpu")
 
 
+def normalised(images: Tensor) -> Tensor:
+    """From [N, 3, H, W] in [0, 1] to what torchvision's networks take."""
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation
+
+
 def _prepare(images: Tensor) -> Tensor:
-    resized = tensorflow_bilinear(images, SIDE) / 255
-    mean, deviation = (resized.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
-    return (resized - mean) / deviation
+    return normalised(tensorflow_bilinear(images, SIDE) / 255)

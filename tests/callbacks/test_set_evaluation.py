@@ -322,7 +322,7 @@ def test_an_unknown_figure_is_refused_with_all_that_there_are() -> None:
         Evaluation(["psnr", "fidd"])  # type: ignore[list-item]
     assert str(raised.value) == (
         "evaluation option metrics is ['psnr', 'fidd']: expected some of psnr, ssim, lpips, flip, fid, kid, precision, "
-        "recall, each at most once"
+        "recall, dipd, is, cis, each at most once"
     )
 
 

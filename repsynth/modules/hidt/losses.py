@@ -1,5 +1,7 @@
 """Losses of translation and enhancement (paper section 4.2, and an independent implementation that agrees with it)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,6 +11,7 @@ from repsynth.geometry.precision import full_precision
 from repsynth.losses.least_squares import least_squares_discriminator_loss, least_squares_generator_loss
 from repsynth.losses.reconstruction import l1
 from repsynth.modules.hidt.discriminators import Verdicts
+from repsynth.modules.hidt.palette import painted
 from repsynth.modules.hidt.passes import Passes
 
 IGNORED = 255
@@ -55,19 +58,22 @@ def latent_losses(passes: Passes, drawn: Tensor, detach_styles: bool = False) ->
     }
 
 
-def segmentation_loss(predicted: Tensor, maps: Tensor) -> Tensor:
+def segmentation_loss(predicted: Tensor, maps: Tensor, colours: bool = False) -> Tensor:
     """Return how far predicted segmentation maps are from those of the images, a float32 scalar.
 
+    The mean over the known pixels, 0 without any, of the cross-entropy or of the absolute difference of colours.
+
     Args:
-        predicted: [B, K, H, W] logits of K classes, or [B, 3, H, W] coloured maps.
-        maps: [B, H, W] integer classes, `IGNORED` where nothing is known, for logits: mean cross-entropy of the known
-            pixels, 0 without any. [B, 3, H, W] in [-1, 1] for coloured maps: mean absolute difference.
+        predicted: [B, K, H, W] logits of K classes, or [B, 3, H, W] coloured maps in [-1, 1].
+        maps: [B, H, W] integer classes, `IGNORED` where nothing is known.
+        colours: whether predicted maps are coloured, to be like `palette.painted`.
     """
-    if maps.dim() == 4:
-        return l1(predicted, maps)
-    known = (maps != IGNORED).sum().clamp(min=1)
-    summed = F.cross_entropy(predicted.float(), maps.long(), ignore_index=IGNORED, reduction="sum")
-    return summed / known
+    known = maps != IGNORED
+    count = known.sum().clamp(min=1)
+    if colours:
+        off = (predicted.float() - painted(maps)).abs().mean(1)
+        return (off * known).sum() / count
+    return F.cross_entropy(predicted.float(), maps.long(), ignore_index=IGNORED, reduction="sum") / count
 
 
 @full_precision
@@ -129,3 +135,13 @@ def crops_consistency(enhanced: Tensor, stack: Tensor) -> Tensor:
     factor = enhanced.shape[-1] // stack.shape[-1]
     mean = stack.float().unflatten(1, (factor**2, 3)).mean(1)
     return l1(F.avg_pool2d(enhanced.float(), factor)[..., 1:, 1:], mean[..., 1:, 1:])
+
+
+def absolute_feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Return the mean over feature maps of the mean absolute difference, a float32 scalar (pix2pixHD).
+
+    Args:
+        real: feature maps [B, c, h, w] of real images; no gradient flows into them.
+        fake: those of the generated images in their place.
+    """
+    return torch.stack([l1(found, sought.detach()) for sought, found in zip(real, fake, strict=True)]).mean()

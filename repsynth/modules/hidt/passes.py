@@ -45,13 +45,14 @@ class Passes(NamedTuple):
     """G of content and style of the randomised images, to be the randomised images."""
 
 
-def run_passes(generator: HiDTGenerator, images: Tensor, drawn: Tensor) -> Passes:
+def run_passes(generator: HiDTGenerator, images: Tensor, drawn: Tensor, maps: bool = True) -> Passes:
     """Run all passes, every stage of them as one batch.
 
     Args:
         generator: the translation network.
         images: x, [B, 3, H, W] in [-1, 1], at least two.
         drawn: s_r, [B, style_size].
+        maps: compute segmentation maps, if the network has a head for them.
 
     Raises:
         UserError: fewer images, or ones of a size that the network cannot take.
@@ -64,7 +65,7 @@ def run_passes(generator: HiDTGenerator, images: Tensor, drawn: Tensor) -> Passe
         )
     content, styles = generator.encode_content(images), generator.encode_style(images)
     partners = of_partners(styles)
-    first = generator.decode(joined([content] * 3), torch.cat((styles, partners, drawn.to(styles))))
+    first = generator.decode(joined([content] * 3), torch.cat((styles, partners, drawn.to(styles))), maps)
     autoencoded, swapped, randomised = _thirds(first)
     again = torch.cat((swapped.images, randomised.images))
     contents, found = generator.encode_content(again), generator.encode_style(again)

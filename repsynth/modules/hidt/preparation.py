@@ -76,7 +76,11 @@ def picture(image: Tensor, size: tuple[int, int] | None = None, levels: Levels =
     """
     if size is not None and size != tuple(image.shape[1:]):
         image = F.interpolate(image[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
-    scaled = image.clamp(0, 1).mul_(255)
-    rounded = scaled.round_() if levels == "nearest" else scaled
-    pixels: np.ndarray = rounded.byte().cpu().numpy()
+    pixels: np.ndarray = to_bytes(image, levels).cpu().numpy()
     return pixels
+
+
+def to_bytes(images: Tensor, levels: Levels = "nearest") -> Tensor:
+    """From [0, 1], clamped, to uint8."""
+    scaled = images.clamp(0, 1).mul_(255)
+    return (scaled.round_() if levels == "nearest" else scaled).byte()

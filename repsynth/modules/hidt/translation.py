@@ -1,6 +1,6 @@
 """Photos in, styles and translated images out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +13,13 @@ from repsynth.modules.hidt.generator import HiDTGenerator
 from repsynth.modules.hidt.normalisation import Moments, recording, replaying
 from repsynth.modules.hidt.options import PhotoOptions, TilingOptions
 from repsynth.modules.hidt.preparation import prepared, to_unit
-from repsynth.modules.hidt.tiles import in_tiles
+from repsynth.modules.hidt.tiles import Watch, in_tiles
 
 
 @torch.no_grad()
 def style_of(
     generator: HiDTGenerator,
-    photos: Sequence[np.ndarray],
+    photos: Iterable[np.ndarray],
     options: PhotoOptions = PhotoOptions(),  # noqa: B008  frozen
     weights: Sequence[float] | None = None,
 ) -> Tensor:
@@ -84,6 +84,8 @@ def tiled_translation(
     style: Tensor,
     options: PhotoOptions = PhotoOptions(),  # noqa: B008  frozen
     tiling: TilingOptions = TilingOptions(),  # noqa: B008  frozen
+    finish: Callable[[Tensor], Tensor] | None = None,
+    watch: Watch = iter,
 ) -> Tensor:
     """Return a photo in a style at its own size, [3, H, W] float32 in [0, 1] on the CPU, in bounded memory.
 
@@ -98,12 +100,14 @@ def tiled_translation(
         options: how the photo becomes the image that the statistics are taken from; a photo with a shorter side below
             the working size is not enlarged.
         tiling: see `TilingOptions`.
+        finish: what becomes of every tile; as bytes they need a fourth of the memory.
+        watch: see `tiles.Watch`.
 
     Raises:
         UserError: a photo or options that give a size which the network cannot take.
     """
     _, height, width = photo.shape
-    small = replace(options, working_size=min(options.working_size, height, width))
+    small = statistics_options(options, (height, width))
     statistics = style_statistics(generator, prepared(photo, small)[None].to(generator.device), style[None])
     padded = _padded(photo, generator.side_multiple)
     generator.check_size(*padded.shape[-2:])
@@ -111,10 +115,17 @@ def tiled_translation(
 
     def translated(part: Tensor) -> Tensor:
         images = part.to(generator.device).float().div_(127.5).sub_(1)
-        return with_statistics(generator, images, style[None], statistics).cpu()
+        found = with_statistics(generator, images, style[None], statistics)
+        return (found if finish is None else finish(found)).cpu()
 
-    whole = in_tiles(translated, torch.from_numpy(padded)[None], tiling.tile, halo, generator.side_multiple)
+    image = torch.from_numpy(padded)[None]
+    whole = in_tiles(translated, image, tiling.tile, halo, generator.side_multiple, watch=watch)
     return whole[0, :, :height, :width]
+
+
+def statistics_options(options: PhotoOptions, size: tuple[int, int]) -> PhotoOptions:
+    """Return the options of the image that a photo of (height, width) `size` has its statistics of."""
+    return replace(options, working_size=min(options.working_size, *size))
 
 
 Statistics = tuple[list[Moments], list[Moments]]

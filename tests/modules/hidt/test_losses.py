@@ -15,6 +15,7 @@ from repsynth.modules.hidt.losses import (
     segmentation_loss,
     style_distribution_loss,
 )
+from repsynth.modules.hidt.palette import COLOURS
 from repsynth.modules.hidt.passes import Passes, run_passes
 from repsynth.nn.patch_discriminator import Judgement
 
@@ -112,11 +113,18 @@ def test_nothing_known_costs_nothing() -> None:
     assert loss == 0 and logits.grad is not None and not logits.grad.any()
 
 
-def test_coloured_maps_are_compared_as_images() -> None:
-    found, expected = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
-    assert segmentation_loss(found, expected).item() == pytest.approx(
+def test_coloured_maps_are_compared_with_the_palette() -> None:
+    found, maps = torch.rand(2, 3, 4, 4), torch.randint(9, (2, 4, 4))
+    expected = torch.tensor([[[COLOURS[c] for c in row] for row in image] for image in maps.tolist()])
+    expected = expected.movedim(-1, 1) * 2 - 1
+    assert segmentation_loss(found, maps, colours=True).item() == pytest.approx(
         mean_difference(found, expected), rel=1e-5
     )
+    maps[:, :2] = 255
+    assert segmentation_loss(found, maps, colours=True).item() == pytest.approx(
+        mean_difference(found[:, :, 2:], expected[:, :, 2:]), rel=1e-5
+    )
+    assert segmentation_loss(found, torch.full((2, 4, 4), 255), colours=True) == 0
 
 
 def test_style_distribution_by_hand() -> None:

@@ -1,0 +1,1 @@
+"""What `predict` makes of photographs with trained networks: pictures and timelapses in other lights."""
