@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Sized
 from typing import Any, Literal, Protocol
@@ -264,10 +265,18 @@ def outlive_signals(worker: int) -> None:
     """Let a loader process go on when a signal to stop reaches all processes of a run.
 
     Schedulers and `timeout` signal every process. The main one finishes its step and saves, for which it needs its
-    loaders; they end with it, or after `_GRACE_SECONDS`.
+    loaders; they end with it, or after `_GRACE_SECONDS`. SIGTERM from the main process itself ends them at once.
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it does in the main one
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_in_time, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_in_time(main_process: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
+        signal.alarm(_GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def bytes_to_unit(batch: Any) -> Any:  # noqa: ANN401

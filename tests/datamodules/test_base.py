@@ -1,3 +1,7 @@
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -8,8 +12,10 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from processes import started
 from torch.utils.data import Dataset
 
+from repsynth.datamodules import base
 from repsynth.datamodules.base import DataModule, EvalStage, bytes_to_unit
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.errors import UserError
@@ -275,3 +281,38 @@ def test_a_workers_mistake_keeps_its_sentence() -> None:
     with pytest.raises(UserError) as error:
         next(iter(data.train_dataloader()))
     assert str(error.value) == "one.png: cannot be decoded"
+
+
+def sleep_as_a_loader(grace: int, signal_itself: bool) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # what the main process may have set
+    base._GRACE_SECONDS = grace
+    base.outlive_signals(0)
+    Path("ready").touch()
+    if signal_itself:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        Path("outlived").touch()
+    time.sleep(60)
+
+
+def test_a_loader_process_outlives_a_signal_to_stop_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = started(sleep_as_a_loader, 1, True, output=tmp_path / "said")
+    process.join()
+    assert process.exitcode == -signal.SIGALRM
+    assert Path("outlived").exists()
+
+
+def test_a_loader_process_ends_when_its_main_process_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = multiprocessing.get_context("fork").Process(target=sleep_as_a_loader, args=(30, False))
+    process.start()
+    while not Path("ready").exists():
+        time.sleep(0.05)
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL

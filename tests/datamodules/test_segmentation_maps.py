@@ -170,9 +170,7 @@ def test_maps_that_do_not_belong_are_named_before_training(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_maps_with_numbers_of_no_class_or_damaged_are_named_when_they_are_read(
-    workers: int, tmp_path: Path
-) -> None:
+def test_maps_with_numbers_of_no_class_are_named_when_they_are_read(workers: int, tmp_path: Path) -> None:
     photographs, maps = folder(tmp_path, 32, 32)
     levels = classes(0, 32, 32)
     levels[3, 4] = 11
@@ -190,6 +188,12 @@ def test_maps_with_numbers_of_no_class_or_damaged_are_named_when_they_are_read(
     assert next(iter(ImageFolder(str(photographs), 32, map_classes=12, **options).train_dataloader()))[
         "maps"
     ].max()
+
+
+def test_damaged_maps_are_named_when_they_are_read(tmp_path: Path) -> None:
+    photographs, maps = folder(tmp_path, 32, 32)
+    data = ImageFolder(str(photographs), 32, maps=str(maps), batch_size=6)
+    data.check("fit")
     halve(maps)
     with pytest.raises(UserError, match=r"maps/a/2.png: cannot be decoded"):
         next(iter(data.train_dataloader()))
