@@ -4,10 +4,12 @@ The network and the learned heads are those that ship inside torchmetrics; the b
 resolved, checked and loaded by `repsynth.weights`, because torchmetrics can only download them.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from repsynth import weights as weight_files
 from repsynth.errors import UserError
@@ -41,7 +43,8 @@ class LPIPS(nn.Module):
         self.name = "lpips_random" if weights == weight_files.RANDOM else "lpips"
         self.backbone = backbone
         # No download: "pnet_rand" leaves the backbone to us, "pretrained" loads the heads that ship.
-        self.network = _LPIPS(pretrained=True, net=backbone, pnet_rand=True)
+        with _Undefined():
+            self.network = _LPIPS(pretrained=True, net=backbone, pnet_rand=True)
         _fill(self.network.net, backbone, weights, download)
         self.requires_grad_(False).train(False)
 
@@ -71,6 +74,22 @@ class LPIPS(nn.Module):
         with torch.autocast(predicted.device.type, enabled=False), exact:
             distances: Tensor = self.network(predicted.float(), expected.float(), normalize=True)
         return distances.flatten()
+
+
+class _Undefined(TorchFunctionMode):
+    """Leaves new weights undefined: to draw those of AlexNet's classifier, which goes, takes half a second."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        options = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return options["tensor"]
+        return func(*args, **options)
 
 
 def _fill(slices: nn.Module, backbone: Backbone, weights: str, download: bool) -> None:
