@@ -20,6 +20,7 @@ from repsynth.cli.training import build_trainer, instantiate
 from repsynth.datamodules.base import DataModule, length
 from repsynth.datamodules.samplers import SampleKey
 from repsynth.metrics.set_scores import SetOptions
+from repsynth.metrics.translation_scores import TranslationOptions
 
 ROOT = Path(__file__).parents[2]
 SYNTHETIC = [path for path in experiments.files(ROOT / "experiments") if path.name == "synthetic.yaml"]
@@ -111,8 +112,8 @@ def evaluation_options(content: dict[str, Any]) -> dict[str, Any]:
     """The options of a configuration's callback of figures."""
     callbacks = content["trainer"]["callbacks"]
     (options,) = (each["init_args"] for each in callbacks if each["class_path"].endswith(".Evaluation"))
-    sets = options.get("sets")
-    return {**options, "sets": SetOptions(**sets) if isinstance(sets, dict) else sets}
+    nested = {"sets": SetOptions, "translations": TranslationOptions}
+    return options | {name: kind(**options[name]) for name, kind in nested.items() if name in options}
 
 
 class Few(Dataset[Any]):

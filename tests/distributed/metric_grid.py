@@ -24,7 +24,8 @@ from repsynth.datamodules.samplers import SampleKey
 from repsynth.errors import UserError
 from repsynth.metrics.scores import PAIR_METRICS, Scores
 from repsynth.metrics.set_scores import SET_METRICS, SetOptions, SetScores
-from repsynth.metrics.table import summarize
+from repsynth.metrics.table import Summary, summarize
+from repsynth.metrics.translation_scores import TRANSLATION_METRICS, TranslationOptions, TranslationScores
 
 SIZES, BATCHES, RANKS = range(1, 18), range(1, 5), (1, 2, 3)
 STAGES: tuple[Stage, ...] = ("val", "test")
@@ -37,6 +38,7 @@ Figures = dict[str, float] | str
 OFFLINE = {
     "lpips_weights": "random",
     "sets": SetOptions(inception_weights="random", vgg_weights="random"),
+    "translations": TranslationOptions(vgg_weights="random", classifier="random"),
 }
 
 
@@ -56,7 +58,7 @@ def kinds() -> list[Kind]:
     declared = distinct(lambda content: [content["data"], evaluation_options(content)])
     metrics = {name: set(evaluation_options(read_yaml(path))["metrics"]) for name, path in declared.items()}
     found = [Kind(name, path, {}) for name, path in declared.items()]
-    for family in (PAIR_METRICS, SET_METRICS):
+    for family in (PAIR_METRICS, SET_METRICS, TRANSLATION_METRICS):
         some = [name for name in declared if metrics[name] & set(family)]
         if some and not any(metrics[name] >= set(family) for name in some):
             found.append(Kind(f"{some[0]} all", declared[some[0]], {**OFFLINE, "metrics": list(family)}))
@@ -64,7 +66,7 @@ def kinds() -> list[Kind]:
 
 
 class StandIn(pl.LightningModule):
-    """Its pictures, and where pairs are asked for their truth, are functions of the ids in the batch."""
+    """Its pictures, and what they are compared with, are functions of the ids in the batch."""
 
     def __init__(self, size: tuple[int, int], paired: bool) -> None:
         super().__init__()
@@ -72,20 +74,15 @@ class StandIn(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], index: int) -> object:
         ids = list(batch["ids"])
-        if not self.paired:
-            return {"ids": ids, "generated": pictures(ids, self.size)}
-        return {
-            "ids": ids,
-            "predicted": pictures(ids, self.size),
-            "expected": pictures(ids, self.size, "true "),
-        }
+        made = {"predicted" if self.paired else "generated": self.pictures(ids)}
+        compared = ("expected", "inputs") if self.paired else ("inputs",)
+        return {"ids": ids, **made, **{name: self.pictures(ids, name) for name in compared}}
 
     test_step = validation_step
 
-
-def pictures(ids: Iterable[str], size: tuple[int, int], salt: str = "") -> Tensor:
-    """Smooth ones [N, 3, H, W] in [0, 1]."""
-    return torch.stack([_picture(salt + name, size) for name in ids])
+    def pictures(self, ids: Iterable[str], salt: str = "") -> Tensor:
+        """Smooth ones [N, 3, H, W] in [0, 1]."""
+        return torch.stack([_picture(f"{salt} {name}", self.size) for name in ids])
 
 
 @cache
@@ -119,8 +116,8 @@ class Bench:
         self.data.eval_dataset = self.known.__getitem__
         if isinstance(data, RealImages):
             data.real_samples = REAL
-        pairs = not isinstance(data, RealImages) or bool(set(PAIR_METRICS) & set(self.options["metrics"]))
-        self.module = StandIn(self.data.image_size, pairs)
+        paired = not isinstance(data, RealImages) or bool(self._wanted(PAIR_METRICS))
+        self.module = StandIn(self.data.image_size, paired)
 
     def evaluate(self, trainer: pl.Trainer, stage: Stage, size: int, batch: int) -> Figures:
         """What every rank logs for a set of a size, and rank zero writes."""
@@ -143,32 +140,58 @@ class Bench:
     def directly(self, stage: Stage, size: int) -> Figures:
         """The same without Lightning, ranks and batches."""
         ids = self._ids(stage)[:size]
-        if set(PAIR_METRICS) & set(self.options["metrics"]):
-            names, rows = self._rows(stage)
-            return {name: figure.mean for name, figure in summarize(names, rows[:size]).items()}
-        real = self.data.real_images(stage)
-        images = [real[SampleKey(0, index)] for index in range(REAL)]
-        scores = SetScores(self.options["metrics"], self.options["sets"])
-        seen, made = scores.nothing_seen("real"), scores.nothing_seen("generated")
-        scores.add(
-            seen, [image["ids"] for image in images], torch.stack([image["images"] for image in images])
-        )
-        scores.add(made, ids, pictures(ids, self.module.size))
         try:
-            return {name: figure.mean for name, figure in scores.figures(seen, made).items()}
+            return {
+                name: figure.mean
+                for found in (
+                    self._of_pairs(stage, ids),
+                    self._of_sets(stage, ids),
+                    self._of_translations(ids),
+                )
+                for name, figure in found.items()
+            }
         except UserError as error:
             return str(error)
+
+    def _of_pairs(self, stage: Stage, ids: list[str]) -> dict[str, Summary]:
+        if not self._wanted(PAIR_METRICS):
+            return {}
+        names, rows = self._rows(stage)
+        return summarize(names, rows[: len(ids)])
+
+    def _of_sets(self, stage: Stage, ids: list[str]) -> dict[str, Summary]:
+        if not self._wanted(SET_METRICS):
+            return {}
+        scores = SetScores(self._wanted(SET_METRICS), self.options["sets"])
+        seen, made = scores.nothing_seen("real"), scores.nothing_seen("generated")
+        if isinstance(self.data, RealImages):
+            real = [self.data.real_images(stage)[SampleKey(0, index)] for index in range(REAL)]
+            scores.add(seen, [each["ids"] for each in real], torch.stack([each["images"] for each in real]))
+        else:
+            scores.add(seen, ids, self.module.pictures(ids, "expected"))
+        scores.add(made, ids, self.module.pictures(ids))
+        return scores.figures(seen, made)
+
+    def _of_translations(self, ids: list[str]) -> dict[str, Summary]:
+        if not self._wanted(TRANSLATION_METRICS):
+            return {}
+        scores = TranslationScores(self._wanted(TRANSLATION_METRICS), self.options["translations"])
+        inputs = self.module.pictures(ids, "inputs")
+        return scores.figures(sorted(scores(ids, self.module.pictures(ids), inputs)))
+
+    def _wanted(self, family: Sequence[str]) -> list[Any]:
+        return [metric for metric in self.options["metrics"] if metric in family]
 
     def _ids(self, stage: Stage) -> list[str]:
         return list(self.data.collate(self.known[stage].examples)["ids"])
 
     @cache  # noqa: B019  few benches, which live as long as the tests
     def _rows(self, stage: Stage) -> tuple[list[str], list[Any]]:
-        scores = Scores(self.options["metrics"], self.options.get("crop", 1.0), lpips_weights="random")
+        given = ("crop", "ssim_border", "lpips_backbone", "lpips_weights")
+        options = {name: self.options[name] for name in given if name in self.options}
+        scores = Scores(self._wanted(PAIR_METRICS), **options)
         ids = self._ids(stage)
-        pairs = [
-            (pictures([name], self.module.size), pictures([name], self.module.size, "true ")) for name in ids
-        ]
+        pairs = [(self.module.pictures([name]), self.module.pictures([name], "expected")) for name in ids]
         return scores.names, [(name, scores(*pair)[0]) for name, pair in zip(ids, pairs, strict=True)]
 
 

@@ -1,24 +1,19 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from faults.table import Outcome, markdown
+from faults.small import LENGTH, name
+from faults.survival import Case, Whole, whole
+from faults.table import Outcome, Trials, markdown
 
 _PROPERTY = "fault"
-Report = Callable[[Outcome], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults-table", type=Path, metavar="DIR", help="folder for the table of faults, as faults.md"
     )
-
-
-@pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Report:
-    """Puts an outcome into the table at the end of the session."""
-    return lambda outcome: record_property(_PROPERTY, list(outcome))
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +25,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return folder
 
 
+@pytest.fixture
+def reference(experiment: Path, shared: Path) -> Whole:
+    """The run of an experiment that nothing hits; others go beside it."""
+    return whole(Case(experiment, LENGTH, shared / name(experiment)))
+
+
+@pytest.fixture
+def trials(experiment: Path, record_property: Callable[[str, object], None]) -> Trials:
+    """Puts outcomes into the table at the end of the session."""
+    return Trials(name(experiment), lambda outcome: record_property(_PROPERTY, list(outcome)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    outcomes = [
-        Outcome(*value)
-        for reports in terminalreporter.stats.values()
-        for each in reports
-        for name, value in getattr(each, "user_properties", ())
-        if name == _PROPERTY and each.when == "call"
-    ]
+    outcomes = list(_outcomes(terminalreporter))
     if not outcomes:
         return
     table = markdown(outcomes)
@@ -47,3 +48,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "faults.md").write_text(table)
+
+
+def _outcomes(terminalreporter: pytest.TerminalReporter) -> Iterator[Outcome]:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                yield from (Outcome(*value) for key, value in report.user_properties if key == _PROPERTY)

@@ -1,6 +1,7 @@
 """Faults tried, survived, and what they cost."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _HEAD = ("method", "fault", "tried", "survived", "steps lost (mean)", "steps lost (most)")
@@ -18,6 +19,42 @@ class Outcome(NamedTuple):
     method: str
     fault: str
     lost: int | None
+
+
+@dataclass
+class Trials:
+    """The faults of a test, each tried whatever became of the others.
+
+    Attributes:
+        method: whose runs they hit.
+        report: gets every outcome.
+        failures: what went wrong.
+    """
+
+    method: str
+    report: Callable[[Outcome], None]
+    failures: list[str] = field(default_factory=list)
+
+    def run(self, faults: Sequence[str], trial: Callable[[], Sequence[int]], told: str = "") -> None:
+        """Try faults of one run.
+
+        Args:
+            faults: their kinds.
+            trial: gives the steps that each has cost, or raises AssertionError.
+            told: what is done, for the message of a failure.
+        """
+        costs: Sequence[int | None]
+        try:
+            costs = trial()
+        except AssertionError as error:
+            costs = [None] * len(faults)
+            self.failures.append(f"{' | '.join(faults)} {told}: {error}")
+        for fault, lost in zip(faults, costs, strict=True):
+            self.report(Outcome(self.method, fault, lost))
+
+    def check(self) -> None:
+        """Fail if any was not survived."""
+        assert not self.failures, "\n\n".join(self.failures)
 
 
 def markdown(outcomes: Iterable[Outcome]) -> str:

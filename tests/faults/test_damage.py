@@ -4,16 +4,16 @@ import random
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from distributed.harness import differences
 
-from faults.conftest import Report
 from faults.small import BATCH, EXPERIMENTS, LENGTH, name
-from faults.survival import Case, resume, stopped, whole
-from faults.table import Outcome
+from faults.survival import Whole, resume, saved_steps, stopped
+from faults.table import Trials
 from repsynth.callbacks.checkpoint import resume_path
 from repsynth.checkpoints import seen, verify
 from repsynth.cli import starting_point
@@ -30,7 +30,7 @@ def altered(offset: int, bit: int) -> Damage:
     return lambda content: content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :]
 
 
-def passed_over(newest: Path, damage: Damage) -> int:
+def passed_over(newest: Path, damage: Damage) -> list[int]:
     """Damage the newest checkpoint of a run for a moment, and see what a resume would take.
 
     Returns:
@@ -49,22 +49,32 @@ def passed_over(newest: Path, damage: Damage) -> int:
             whole.write_bytes(content)
             assert told == []
             assert differences(*(torch.load(path, weights_only=True) for path in (newest, whole))) == []
-            return 0
+            return [0]
         assert len(told) == 1 and told[0].startswith(f"the checkpoint {newest} is damaged ("), told
         assert found is not None and seen(verify(found)) // BATCH == max(others)
-        return steps - max(others)
+        return [steps - max(others)]
     finally:
         newest.write_bytes(content)
+
+
+def resumed(reference: Whole, root: Path, newest: Path, damage: Damage, fault: str) -> list[int]:
+    """Damage the newest checkpoint of a copy of a run for good, resume it, and compare its end."""
+    again = root.with_name(fault.replace(" ", "-"))
+    shutil.copytree(root, again)
+    damaged = again / newest.relative_to(root)
+    damaged.write_bytes(damage(newest.read_bytes()))
+    done = saved_steps(root) - saved_steps(again)
+    assert f"warning: the checkpoint {damaged} is damaged (" in resume(reference, again).printed()
+    return [done]
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
 def test_a_damaged_newest_checkpoint_costs_an_interval(
-    experiment: Path, shared: Path, report: Report
+    experiment: Path, reference: Whole, trials: Trials
 ) -> None:
-    reference = whole(Case(experiment, LENGTH, shared / name(experiment)))
-    root = shared / name(experiment) / "damaged"
+    root = reference.case.folder / "damaged"
     stopped(reference.case, root, LENGTH.steps - 2)
     newest = resume_path(root)
     assert newest is not None
@@ -76,10 +86,7 @@ def test_a_damaged_newest_checkpoint_costs_an_interval(
     }
     for fault, damages in kinds.items():
         for damage in damages:
-            report(Outcome(name(experiment), fault, passed_over(newest, damage)))
-    for fault in list(kinds)[:2]:
-        again = root.with_name(fault.replace(" ", "-"))
-        shutil.copytree(root, again)
-        damaged = again / newest.relative_to(root)
-        damaged.write_bytes(kinds[fault][0](newest.read_bytes()))
-        assert f"warning: the checkpoint {damaged} is damaged (" in resume(reference, again).printed()
+            trials.run([fault], partial(passed_over, newest, damage))
+        fault = f"{fault}, resumed"
+        trials.run([fault], partial(resumed, reference, root, newest, damages[0], fault))
+    trials.check()

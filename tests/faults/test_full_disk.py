@@ -5,15 +5,15 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from faults.conftest import Report
 from faults.runs import Run
 from faults.small import EXPERIMENTS, INTERVAL, LENGTH, name
-from faults.survival import Case, Whole, resume, saved_steps, whole
-from faults.table import Outcome
+from faults.survival import Whole, resume, saved_steps
+from faults.table import Trials
 
 
 def mount(*options: str) -> None:
@@ -61,51 +61,40 @@ def check_one_sentence(run: Run, code: int, words: str) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, experiment: Path, shared: Path) -> Iterator[tuple[Whole, Path]]:
-    """The run that nothing hit, and a disk of its own with room for two like it."""
-    reference = whole(Case(experiment, LENGTH, shared / name(experiment)))
+def disk(tmp_path: Path, reference: Whole) -> Iterator[Path]:
+    """A disk of its own with room for two runs."""
     used = sum(path.stat().st_size for path in reference.root.rglob("*"))
     mount("-t", "tmpfs", "-o", f"size={2 * used}", "tmpfs", str(tmp_path))
     try:
-        yield reference, tmp_path
+        yield tmp_path
     finally:
         unmount(tmp_path)
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
-def test_a_disk_that_fills_up(experiment: Path, disk: tuple[Whole, Path], report: Report) -> None:
-    reference, folder = disk
-    rng = random.Random(f"disk of {name(experiment)}")
-    rooms = [0, reference.checkpoint_size // 2, rng.randrange(reference.checkpoint_size)]
-    for left in rooms:
-        root = folder / f"{left}-left"
-        step = rng.randrange(INTERVAL, LENGTH.steps - INTERVAL)
-        with reference.case.run(root) as run:
-            run.until(lambda event, step=step: event.place == ("on_before_backward", step, 0))
-            with full(folder, left):
-                check_one_sentence(run, run.end(), "No space left on device")
-        lost = run.steps() - saved_steps(root)
-        assert lost <= INTERVAL
-        resume(reference, root)
-        shutil.rmtree(root)
-        report(Outcome(name(experiment), "disk full", lost))
+def filled_up(reference: Whole, root: Path, step: int, left: int) -> list[int]:
+    """Fill the disk in a step, make room after the run has ended, and compare the end of the resumed one."""
+    with reference.case.run(root) as run:
+        run.until(lambda event: event.place == ("on_before_backward", step, 0))
+        with full(root.parent, left):
+            check_one_sentence(run, run.end(), "No space left on device")
+    lost = run.steps() - saved_steps(root)
+    assert lost <= INTERVAL
+    resume(reference, root)
+    shutil.rmtree(root)
+    return [lost]
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
-def test_a_folder_that_cannot_be_written(experiment: Path, disk: tuple[Whole, Path], report: Report) -> None:
-    """From the start, and from the middle of a run on."""
-    reference, folder = disk
-    root = folder / "run"
+def read_only_from_the_start(reference: Whole, root: Path) -> list[int]:
     root.mkdir()
     with read_only(root), reference.case.run(root) as run:
         check_one_sentence(
             run, run.end(), f"the output folder {root} cannot be written (Read-only file system)"
         )
     assert list(root.iterdir()) == []
+    return [0]
+
+
+def read_only_from_the_middle_on(reference: Whole, root: Path) -> list[int]:
     with reference.case.run(root) as run:
         run.until(lambda event: event.place == ("on_before_backward", LENGTH.steps // 2, 0))
         with read_only(root / "checkpoints"):
@@ -115,4 +104,28 @@ def test_a_folder_that_cannot_be_written(experiment: Path, disk: tuple[Whole, Pa
     with read_only(root / "checkpoints"), reference.case.run(root, resume=True) as run:
         check_one_sentence(run, run.end(), "could not be written (Read-only file system)")
     resume(reference, root)
-    report(Outcome(name(experiment), "folder read-only", lost))
+    return [lost]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+def test_a_disk_that_fills_up(experiment: Path, reference: Whole, disk: Path, trials: Trials) -> None:
+    """No room at all, for half a checkpoint, and for a random part of one."""
+    rng = random.Random(f"disk of {name(experiment)}")
+    for left in (0, reference.checkpoint_size // 2, rng.randrange(reference.checkpoint_size)):
+        step = rng.randrange(INTERVAL, LENGTH.steps - INTERVAL)
+        told = f"with {left} bytes left in the step after {step}"
+        trials.run(["disk full"], partial(filled_up, reference, disk / f"run-{left}", step, left), told)
+    trials.check()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+def test_a_folder_that_cannot_be_written(
+    experiment: Path, reference: Whole, disk: Path, trials: Trials
+) -> None:
+    for trial in (read_only_from_the_start, read_only_from_the_middle_on):
+        trials.run(["folder read-only"], partial(trial, reference, disk / "run"))
+    trials.check()

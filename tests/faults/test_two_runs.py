@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from faults import curves
-from faults.conftest import Report
 from faults.kills import START
 from faults.small import EXPERIMENTS, LENGTH, name
-from faults.survival import Case, check_equal, whole
-from faults.table import Outcome
+from faults.survival import Case, Whole, check_equal
+from faults.table import Trials
 
 
 def check_refused(case: Case, root: Path, steps: dict[int, bool]) -> None:
@@ -29,11 +28,14 @@ def check_refused(case: Case, root: Path, steps: dict[int, bool]) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
-def test_the_second_of_two_runs_is_refused(experiment: Path, shared: Path, report: Report) -> None:
-    reference = whole(Case(experiment, LENGTH, shared / name(experiment)))
-    root = shared / name(experiment) / "first"
-    middle = LENGTH.steps // 2
-    check_refused(reference.case, root, {0: False, 1: True, middle: False, middle + 2: True})
-    check_equal(root, reference)
-    for _ in range(4):
-        report(Outcome(name(experiment), "second run on the directory", 0))
+def test_the_second_of_two_runs_is_refused(experiment: Path, reference: Whole, trials: Trials) -> None:
+    root, middle = reference.case.folder / "first", LENGTH.steps // 2
+    steps = {0: False, 1: True, middle: False, middle + 2: True}
+
+    def refused() -> list[int]:
+        check_refused(reference.case, root, steps)
+        check_equal(root, reference)
+        return [0] * len(steps)
+
+    trials.run(["second run on the directory"] * len(steps), refused)
+    trials.check()
