@@ -31,6 +31,8 @@ COMPARISON = {
 }
 ROWS = ABLATION | COMPARISON
 FILES = sorted(set(ROWS.values()))
+TYPICAL = {ROWS[row] for row in ("StereoLayers-4", "GC+RAW", "StereoMag-P4")}
+"""Of every method, with a discriminator and without: the rest is slow."""
 
 SMALL_STEREOLAYERS = {"geometry_width": 4, "geometry_levels": 1, "coloring_width": 4}
 SMALL_STEREOMAG = {"width": 4}
@@ -69,7 +71,9 @@ def test_each_row_has_the_scheme_of_its_name() -> None:
         assert count in found
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=() if file in TYPICAL else pytest.mark.slow) for file in FILES]
+)
 def test_a_row_trains_on_twenty_synthetic_samples(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,8 +116,15 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("name", DATA)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        # All files on one of the data sets, and the typical ones on all.
+        pytest.param(file, name, marks=() if file in TYPICAL or name == "sword" else pytest.mark.slow)
+        for file in FILES
+        for name in DATA
+    ],
+)
 def test_a_dry_run_on_each_data_set(
     file: str,
     name: str,

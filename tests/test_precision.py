@@ -27,7 +27,9 @@ the farthest of all methods were 0.011 and 0.0011 off; the tests take another se
 HALF = (torch.float16, torch.bfloat16)
 
 each_method = pytest.mark.parametrize("path", SYNTHETIC, ids=method)
-each_precision = pytest.mark.parametrize("precision", list(BANDS))
+each_precision = pytest.mark.parametrize(
+    "precision", [pytest.param("bf16-mixed", marks=pytest.mark.slow), "16-mixed"]
+)
 
 
 class Losses(pl.Callback):
@@ -113,7 +115,7 @@ class Types(TorchDispatchMode):
             frame = frame.f_back  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("precision", [pytest.param("bf16-mixed", marks=pytest.mark.slow), "16-mixed"])
+@each_precision
 @each_method
 def test_geometry_penalties_and_figures_are_computed_in_float32(
     path: Path, precision: str, tmp_path: Path
@@ -152,7 +154,12 @@ class Scales(pl.Callback):
         self.scales.append(trainer.precision_plugin.scaler.get_scale())
 
 
-@each_method
+@pytest.mark.parametrize(
+    "path",
+    # The cheapest of those with several optimisers, which is the harder case, and all others as slow ones.
+    [pytest.param(p, marks=() if method(p) == "cips" else pytest.mark.slow) for p in SYNTHETIC],
+    ids=method,
+)
 def test_a_killed_run_in_fp16_resumes_exactly(path: Path, tmp_path: Path) -> None:
     """The scaler's state is in the checkpoint: its scale and the steps since it last changed."""
     make: Make = partial(make_half, path)

@@ -149,7 +149,9 @@ def test_photographs_of_the_shared_samples(shared_dir: Path, tmp_path: Path) -> 
 PAPER = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in ("synthetic", "folder"))
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "ffhq256" else pytest.mark.slow) for name in PAPER]
+)
 def test_the_papers_experiments_run_dry_on_pictures(name: str, tmp_path: Path) -> None:
     """With small networks, on a folder of pictures of the size and names that the experiment expects."""
     config = (CONFIGS / f"{name}.yaml").read_text()

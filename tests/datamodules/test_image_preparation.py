@@ -3,24 +3,26 @@
 import errno
 import io
 import json
-import multiprocessing
 import os
+import pkgutil
 import random
 import signal
-import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from processes import started
 
 from repsynth.cli import main
-from repsynth.datamodules import lmdb_target, preparation_run, preparation_targets, preparation_work
+from repsynth.datamodules import preparation_work
 from repsynth.datamodules.image_preparation import prepare_images
 from repsynth.datamodules.image_stores import ImageStore, open_store
 from repsynth.datamodules.images import read_image
@@ -346,46 +348,54 @@ def test_files_that_are_gone_or_empty_are_made_again(
     assert tree(tmp_path / "out") == before
 
 
-def in_child(work: Callable[[], object]) -> multiprocessing.process.BaseProcess:
-    """Work in a process of its own, which may be killed; a group of its own for its workers."""
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL at a call of a function below `repsynth.datamodules`, after so many calls."""
 
-    def alone() -> None:
-        os.setpgrp()
-        with Path(os.devnull).open("w") as sys.stderr:
-            work()
+    function: str
+    calls: int
 
-    child = multiprocessing.get_context("fork").Process(target=alone)
-    child.start()
-    return child
+    def prepare(self) -> None:
+        owner, _, name = f"repsynth.datamodules.{self.function}".rpartition(".")
+        original, left = getattr(pkgutil.resolve_name(owner), name), self.calls
 
+        def last(*arguments: object, **named: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **named)
 
-def killing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls: int) -> None:
-    """Kill the process at a call of a function."""
-    original, left = getattr(owner, name), [calls]
-
-    def last(*arguments: object, **named: object) -> object:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments, **named)
-
-    monkeypatch.setattr(owner, name, last)
+        setattr(pkgutil.resolve_name(owner), name, last)
 
 
-KILLS: dict[str, tuple[str, object, str, int]] = {
-    "folder, at the first file": ("folder", preparation_targets.FolderTarget, "accept", 0),
-    "folder, at the 100th": ("folder", preparation_targets.FolderTarget, "accept", 99),
-    "folder, with a file half done": ("folder", preparation_targets.secrets, "token_hex", 77),
-    "zip, among the files": ("zip", preparation_targets.FolderTarget, "keep", 60),
-    "zip, while packing": ("zip", preparation_targets, "_add", 40),
-    "zip, in the second archive": ("zip", preparation_targets, "_add", MANY + 40),
-    "zip, when packed": ("zip", preparation_targets.shutil, "rmtree", 1),
-    "lmdb, before the first commit": ("lmdb", lmdb_target.LmdbTarget, "accept", 30),
-    "lmdb, at the first commit": ("lmdb", lmdb_target, "_write", 0),
-    "lmdb, between the sizes": ("lmdb", lmdb_target, "_write", 3),
-    "lmdb, before the end": ("lmdb", lmdb_target.LmdbTarget, "finish", 0),
-    "lmdb, between the ends": ("lmdb", lmdb_target, "_write", 7),
-    "at the record of the end": ("lmdb", preparation_run.Record, "write", 2),
+def in_child(folder: Path, *arguments: object, kill: Kill | None = None, workers: int = 0) -> BaseProcess:
+    """Prepare images in a process, which may be killed; a group of its own for its workers."""
+    environment = {"REPSYNTH_CACHE": str(folder / "cache")}
+    return started(prepare_alone, kill, workers, *arguments, output=folder / "said", environment=environment)
+
+
+def prepare_alone(kill: Kill | None, workers: int, *arguments: Any) -> None:  # noqa: ANN401
+    os.setpgrp()
+    if kill is not None:
+        kill.prepare()
+    prepare_images(*arguments, workers=workers)
+
+
+KILLS = {
+    "folder, at the first file": ("folder", Kill("preparation_targets.FolderTarget.accept", 0)),
+    "folder, at the 100th": ("folder", Kill("preparation_targets.FolderTarget.accept", 99)),
+    "folder, with a file half done": ("folder", Kill("preparation_targets.secrets.token_hex", 77)),
+    "zip, among the files": ("zip", Kill("preparation_targets.FolderTarget.keep", 60)),
+    "zip, while packing": ("zip", Kill("preparation_targets._add", 40)),
+    "zip, in the second archive": ("zip", Kill("preparation_targets._add", MANY + 40)),
+    "zip, when packed": ("zip", Kill("preparation_targets.shutil.rmtree", 1)),
+    "lmdb, before the first commit": ("lmdb", Kill("lmdb_target.LmdbTarget.accept", 30)),
+    "lmdb, at the first commit": ("lmdb", Kill("lmdb_target._write", 0)),
+    "lmdb, between the sizes": ("lmdb", Kill("lmdb_target._write", 3)),
+    "lmdb, before the end": ("lmdb", Kill("lmdb_target.LmdbTarget.finish", 0)),
+    "lmdb, between the ends": ("lmdb", Kill("lmdb_target._write", 7)),
+    "at the record of the end": ("lmdb", Kill("preparation_run.Record.write", 2)),
 }
 
 
@@ -393,26 +403,26 @@ KILLS: dict[str, tuple[str, object, str, int]] = {
 def test_a_run_that_is_killed_and_repeated_gives_the_bytes_of_one_that_is_not(
     name: str, many: Path, whole: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
-    to, owner, function, calls = KILLS[name]
+    to, kill = KILLS[name]
     preparation = Preparation.of("repsynth", [16, 32], to=to)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        killing(monkeypatch, owner, function, calls)
-        child = in_child(lambda: prepare_images(many, tmp_path / "killed", preparation))
-        child.join()
+    child = in_child(tmp_path, many, tmp_path / "killed", preparation, kill=kill)
+    child.join()
     assert child.exitcode == -signal.SIGKILL
     assert tree(tmp_path / "killed") != whole[to]
     prepare_images(many, tmp_path / "killed", preparation)
     assert tree(tmp_path / "killed") == whole[to]
 
 
-@pytest.mark.parametrize("to", CONTAINERS)
+@pytest.mark.parametrize(
+    "to", ["lmdb", *(pytest.param(to, marks=pytest.mark.slow) for to in ("folder", "zip"))]
+)
 def test_runs_killed_at_any_moment_leave_nothing_wrong_and_no_process(
     to: str, many: Path, whole: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
     preparation = Preparation.of("repsynth", [16, 32], to=to)
     rng, kills = random.Random(to), 0
     for attempt in range(100):
-        child = in_child(lambda: prepare_images(many, tmp_path / "killed", preparation, workers=2))
+        child = in_child(tmp_path, many, tmp_path / "killed", preparation, workers=2)
         child.join(rng.uniform(0.02, 0.1 + 0.03 * attempt))
         if child.exitcode is None:
             kills += 1
@@ -522,17 +532,17 @@ def test_pictures_that_cannot_be_used_are_left_out_and_listed(
     assert left == contents(open_store(tmp_path / "clean" / "20"))
 
 
-@pytest.mark.parametrize("kill", [("_write", 1), ("_write", 4), ("_write", 7)])
-def test_what_was_left_out_is_known_after_a_kill(kill: tuple[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("calls", [1, 3, 5])
+def test_what_was_left_out_is_known_after_a_kill(calls: int, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", 100)
     cut_off(source / "3.jpg")
     cut_off(source / "90.jpg")
     preparation = Preparation.of("cips", [10, 20])
     prepare_images(source, tmp_path / "whole", preparation, "skip")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        killing(monkeypatch, lmdb_target, *kill)
-        child = in_child(lambda: prepare_images(source, tmp_path / "killed", preparation, "skip"))
-        child.join()
+    kill = Kill("lmdb_target._write", calls)
+    child = in_child(tmp_path, source, tmp_path / "killed", preparation, "skip", kill=kill)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     prepare_images(source, tmp_path / "killed", preparation, "skip")
     prepare_images(source, tmp_path / "killed", preparation, "skip")
     assert tree(tmp_path / "killed") == tree(tmp_path / "whole")

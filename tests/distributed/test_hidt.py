@@ -76,7 +76,7 @@ def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
     check(stage, 1, 0, tmp_path, FEW_KILLS)
 
 
-@pytest.mark.parametrize("forgotten", ["style_pool.kept", "iterations"])
+@pytest.mark.parametrize("forgotten", ["style_pool.kept", pytest.param("iterations", marks=pytest.mark.slow)])
 def test_a_resume_that_forgets_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:

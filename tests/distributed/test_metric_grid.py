@@ -1,6 +1,6 @@
 """Figures on several ranks are those of one process, for all sizes of sets and batches, and for every method.
 
-By default every size of a set meets one size of batches on two ranks, and another on three; the slow test goes through
+By default every size of a set meets one size of batches on two ranks; the slow tests add three, and go through
 all of both, in validation and in test.
 """
 
@@ -89,7 +89,7 @@ def one_process(
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("world", SOME)
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_figures_are_those_of_one_process(
     world: int, one_process: tuple[Cells, dict[str, Figures]], tmp_path: Path
 ) -> None:
