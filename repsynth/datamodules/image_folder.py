@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from repsynth.cache import default_cache, key_of
 from repsynth.datamodules.augmentation import Augmentation
+from repsynth.datamodules.balance import balanced
 from repsynth.datamodules.base import EvalStage
 from repsynth.datamodules.ffhq import FacePart
 from repsynth.datamodules.image_choice import Chosen, OnPanorama, Rules, choose
@@ -75,6 +76,8 @@ class ImageFolder(GeneratedSets):
         maps: folder of segmentation maps, one for each picture: the same relative name, but .png, and the same size; 8
             bit class numbers, 255 where it is not known. They reach training beside the images. Null takes none.
         map_classes: classes in the maps.
+        class_file: CSV with a line `name,class` for each picture; training then sees every class equally often,
+            pictures of smaller classes several times in an epoch. Null sees every picture once.
         augment: transforms of albumentations for training images and their maps, in their order, each
             {name: options}; see docs/data/images.md.
         cache_dir: where lists and sizes of pictures are kept; None takes REPSYNTH_CACHE, else ~/.cache/repsynth.
@@ -103,6 +106,7 @@ class ImageFolder(GeneratedSets):
         convert_colours: bool = False,
         maps: str | None = None,
         map_classes: int = 9,
+        class_file: str | None = None,
         augment: list[dict[str, dict[str, Any]]] | None = None,
         cache_dir: str | None = None,
         **options: Any,  # noqa: ANN401  those of the base, which the command line reads there
@@ -120,6 +124,7 @@ class ImageFolder(GeneratedSets):
         self.patches = PatchOptions(image_size, patch_size, patch_scales)
         self.min_items = min_items
         self.maps, self.map_classes = None if maps is None else Path(maps), map_classes
+        self.class_file = None if class_file is None else Path(class_file)
         self.augmentation = Augmentation(augment, image_size) if augment else None
         self.cache = default_cache() if cache_dir is None else Path(cache_dir)
         self._images: ImageSet | None = None
@@ -130,7 +135,7 @@ class ImageFolder(GeneratedSets):
         """List the pictures and hold their heads against the options; `predict` needs none."""
         if stage != "predict":
             self._images = None
-            self._found()
+            self._balanced()
 
     @property
     def protocol(self) -> str:
@@ -150,7 +155,7 @@ class ImageFolder(GeneratedSets):
         found = self._found()
         source = TrainingImages(
             found.laid_out.store,
-            self._trained(),
+            self._balanced(),
             self.square,
             self.seed,
             self.mirror,
@@ -183,6 +188,12 @@ class ImageFolder(GeneratedSets):
     def _trained(self) -> np.ndarray:
         """[N] int64: the pictures of the store that are trained on."""
         return self._found().chosen.indices
+
+    def _balanced(self) -> np.ndarray:
+        """[M] int64: the same, with those of rarer classes several times."""
+        if self.class_file is None:
+            return self._trained()
+        return balanced(self._trained(), self._found().laid_out.store, self.class_file)
 
     def _found(self) -> ImageSet:
         if self._images is None:
