@@ -55,6 +55,7 @@ bench: setup
 	$(RUN) benchmarks/training_step.py
 	$(RUN) benchmarks/loader.py
 	$(RUN) benchmarks/cips.py
+	$(RUN) benchmarks/hidt.py
 	$(RUN) benchmarks/set_metrics.py
 	$(RUN) benchmarks/ddp_scaling.py
 

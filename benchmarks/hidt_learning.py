@@ -1,8 +1,8 @@
 """What HiDT learns of the procedural landscapes in minutes, beside what needs no learning; and what its enhancer adds.
 
-`python benchmarks/hidt_learning.py [--seeds 0] [--enhancer] [--root DIR]` trains `experiments/hidt/synthetic.yaml` and
-`synthetic_without_maps.yaml`, one after the other on all cores, and shows the scenes of the test in the light of others
-with the best checkpoint of each: PSNR, SSIM and LPIPS (stand-in network) against the true pictures. The rank
+`python benchmarks/hidt_learning.py [--seeds 0] [--enhancer] [--at-once 1] [--root DIR]` trains
+`experiments/hidt/synthetic.yaml` and `synthetic_without_maps.yaml`, and shows the scenes of the test in the light of
+others with the best checkpoint of each: PSNR, SSIM and LPIPS (stand-in network) against the true pictures. The rank
 correlation is Spearman's between the sun's elevation and the style of photographs of the test, along the direction that
 linear regression finds on photographs of the training set. With `--enhancer` the enhancer of `synthetic_enhancer.yaml`
 is trained on the first of these networks, and its pictures compared with the translated picture enlarged, against the
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,8 @@ def train(experiment: str, run: Path, words: list[str]) -> float:
 
 
 def _repsynth(verb: str, words: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "repsynth", verb, *words], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "repsynth", verb, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{verb} {' '.join(words)} failed:\n{done.stderr}")
 
@@ -181,19 +181,38 @@ def main() -> None:
     parser.add_argument(
         "--enhancer", action="store_true", help="train the enhancer too, with maps and the same seeds"
     )
+    parser.add_argument(
+        "--at-once", type=int, default=1, help="runs; for two on two cores set OMP_NUM_THREADS=1 too"
+    )
     parser.add_argument("--root", type=Path, default=Path("runs/hidt-learning"))
     options = parser.parse_args()
     print(HEAD, flush=True)
-    for seed in options.seeds:
-        for title, experiment in EXPERIMENTS.items():
-            run = options.root / f"seed{seed}" / experiment
-            minutes = train(experiment, run, [f"--seed_everything={seed}"])
-            if (seed, title) == (options.seeds[0], "with maps"):
-                for name, figures in unlearned(data_of(run)).items():
-                    print(row(name, figures), flush=True)
-            print(row(f"HiDT {title}, seed {seed}", tested(run), correlation_of(run), minutes), flush=True)
+    print_translated(options.root, options.seeds, options.at_once)
     if options.enhancer:
         print_enhanced(options.root, options.seeds)
+
+
+def print_translated(root: Path, seeds: list[int], at_once: int) -> None:
+    """Train the translation network with maps and without, and compare it with what needs no learning."""
+    runs = {
+        (f"HiDT {title}, seed {seed}"): (seed, experiment)
+        for seed in seeds
+        for title, experiment in EXPERIMENTS.items()
+    }
+
+    def trained(run: tuple[int, str]) -> tuple[Path, float]:
+        seed, experiment = run
+        where = root / f"seed{seed}" / experiment
+        return where, train(experiment, where, [f"--seed_everything={seed}"])
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for number, (title, (run, minutes)) in enumerate(
+            zip(runs, pool.map(trained, runs.values()), strict=True)
+        ):
+            if number == 0:
+                for name, figures in unlearned(data_of(run)).items():
+                    print(row(name, figures), flush=True)
+            print(row(title, tested(run), correlation_of(run), minutes), flush=True)
 
 
 def print_enhanced(root: Path, seeds: list[int]) -> None:

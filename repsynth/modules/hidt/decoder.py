@@ -12,6 +12,7 @@ from repsynth.modules.hidt.normalisation import Modulation, Source, instance_nor
 from repsynth.modules.hidt.options import GeneratorOptions
 from repsynth.modules.hidt.residual import ResidualBlock
 from repsynth.modules.hidt.upsampling import UpBlock
+from repsynth.modules.hidt.wide_convolution import wide_convolution
 from repsynth.nn.reflection import ReflectedConv2d, reflected
 
 
@@ -84,9 +85,8 @@ class Decoder(nn.Module):
         """Both heads are one convolution; in half precision their colours would be in visible steps."""
         channels = None if maps else 3
         assert self.out.bias is not None
-        raw = F.conv2d(
-            reflected(x, *(4 * (self.out.margin,))), self.out.weight[:channels], self.out.bias[:channels]
-        )
+        padded = reflected(x, *(4 * (self.out.margin,)))
+        raw = wide_convolution(padded, self.out.weight[:channels], self.out.bias[:channels])
         images, rest = raw[:, :3].tanh(), raw[:, 3:]
         if not rest.shape[1]:
             return Translation(images, None)
