@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from distributed.experiments import SYNTHETIC, evaluation_options, method
+from distributed.experiments import evaluation_options, in_default, method
 from distributed.harness import Make, differences, final_state, start, start_and_kill
 from half_precision import scaler, small_run, trainer_options
 from tensors import tensors_of
@@ -26,7 +26,7 @@ BANDS = {"bf16-mixed": 0.05, "16-mixed": 0.005}
 the farthest of all methods were 0.011 and 0.0011 off; the tests take another seed."""
 HALF = (torch.float16, torch.bfloat16)
 
-each_method = pytest.mark.parametrize("path", SYNTHETIC, ids=method)
+each_method = pytest.mark.parametrize("path", in_default("cips", "stereolayers"), ids=method)
 each_precision = pytest.mark.parametrize(
     "precision", [pytest.param("bf16-mixed", marks=pytest.mark.slow), "16-mixed"]
 )
@@ -156,8 +156,7 @@ class Scales(pl.Callback):
 
 @pytest.mark.parametrize(
     "path",
-    # The cheapest of those with several optimisers, which is the harder case, and all others as slow ones.
-    [pytest.param(p, marks=() if method(p) == "cips" else pytest.mark.slow) for p in SYNTHETIC],
+    in_default("cips"),  # the cheapest of those with several optimisers, which is the harder case
     ids=method,
 )
 def test_a_killed_run_in_fp16_resumes_exactly(path: Path, tmp_path: Path) -> None:

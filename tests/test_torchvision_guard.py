@@ -27,6 +27,7 @@ def fresh(code: str) -> str:
 
 
 @needs_torchvision
+@pytest.mark.slow
 def test_torchvision_models_and_timm_can_be_imported() -> None:
     shape = fresh(
         "import repsynth, timm, torch, torchvision.models as models\n"
@@ -55,6 +56,7 @@ def test_a_cuda_build_of_torch_is_left_alone() -> None:
     assert fresh(code) == "False 0"
 
 
+@pytest.mark.slow
 def test_an_extension_that_loads_is_left_alone() -> None:
     # A folder with an extension that loads stands for a torchvision built for this torch.
     code = (
@@ -88,6 +90,7 @@ def test_an_extension_that_does_not_load_gets_its_operators_declared() -> None:
     assert fresh(code) == "True True"
 
 
+@pytest.mark.slow
 def test_no_torchvision_needs_nothing() -> None:
     code = (
         "import importlib.machinery as machinery, torch\n"
@@ -100,6 +103,7 @@ def test_no_torchvision_needs_nothing() -> None:
     assert fresh("import repsynth.torchvision_guard\n" + code) == "False"
 
 
+@pytest.mark.slow
 def test_the_guard_steps_aside_after_its_work() -> None:
     code = (
         "import sys, repsynth\n"

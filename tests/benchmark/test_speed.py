@@ -57,6 +57,7 @@ def test_models_are_timed_in_turn(batch: PosedViews, monkeypatch: pytest.MonkeyP
     assert times["slow"][1].best >= 0.02 > times["fast"][1].median and times["fast"][0] is None
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_fresh_process(
     batch: PosedViews, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

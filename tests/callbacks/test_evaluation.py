@@ -258,7 +258,7 @@ def test_repeated_samples_are_refused(tmp_path: Path) -> None:
 # Several ranks.
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_each_sample_counts_once_for_every_size_batch_and_number_of_ranks(world: int, tmp_path: Path) -> None:
     mp.spawn(one_rank, (world, free_port(), str(tmp_path)), nprocs=world)
     scores = Scores(["psnr", "ssim"])

@@ -413,9 +413,8 @@ def test_a_run_that_is_killed_and_repeated_gives_the_bytes_of_one_that_is_not(
     assert tree(tmp_path / "killed") == whole[to]
 
 
-@pytest.mark.parametrize(
-    "to", ["lmdb", *(pytest.param(to, marks=pytest.mark.slow) for to in ("folder", "zip"))]
-)
+@pytest.mark.parametrize("to", CONTAINERS)
+@pytest.mark.slow
 def test_runs_killed_at_any_moment_leave_nothing_wrong_and_no_process(
     to: str, many: Path, whole: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:

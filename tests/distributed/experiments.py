@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+import pytest
 from torch.utils.data import Dataset
 
 from repsynth.cli import every_run, experiments
@@ -40,6 +41,13 @@ class Run(NamedTuple):
 def method(path: Path) -> str:
     """The name of an experiment's method, for the names of tests."""
     return path.parent.name
+
+
+def in_default(*methods: str) -> list[Any]:
+    """All experiments as parameters of a test, of which the default suite takes those of some methods."""
+    return [
+        pytest.param(path, marks=() if method(path) in methods else pytest.mark.slow) for path in SYNTHETIC
+    ]
 
 
 def distinct(part: Callable[[dict[str, Any]], object]) -> dict[str, Path]:

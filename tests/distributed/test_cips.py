@@ -69,6 +69,7 @@ def check(devices: int, workers: int, root: Path, kills: list[tuple[str, int]]) 
     check_resumed(make, run_whole(make, root / "whole"), root, kills)
 
 
+@pytest.mark.slow
 def test_stopped_at_iteration_17_of_40(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks, averages, optimisers, counters and data order are the same bit for bit.
 

@@ -127,6 +127,7 @@ def test_two_ranks_at_every_point(tmp_path: Path, method: type[pl.LightningModul
     run_ranks(2, check, partial(make, options), tmp_path, KILLS)
 
 
+@pytest.mark.slow
 def test_sigkill_of_the_process(tmp_path: Path) -> None:
     """The real signal, in a process of its own; it may come in the middle of a file."""
     start(partial(make, {}), tmp_path / "whole")

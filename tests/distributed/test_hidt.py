@@ -70,13 +70,14 @@ def check(stage: str, devices: int, workers: int, root: Path, kills: list[tuple[
     check_resumed(make, whole, root, kills)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["generator", pytest.param("enhancer", marks=pytest.mark.slow)])
 def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
     """Networks, averages, pool of styles, optimisers, counters and data order are the same bit for bit."""
     check(stage, 1, 0, tmp_path, FEW_KILLS)
 
 
-@pytest.mark.parametrize("forgotten", ["style_pool.kept", pytest.param("iterations", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("forgotten", ["style_pool.kept", "iterations"])
 def test_a_resume_that_forgets_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:

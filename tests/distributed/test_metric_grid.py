@@ -171,6 +171,7 @@ def test_a_method_has_the_same_figures_on_two_ranks(path: Path, root: Path) -> N
     check_reports(root / method(path) / "two", root / method(path) / "one")
 
 
+@pytest.mark.slow
 def test_torchrun_writes_the_report_of_one_process(root: Path, tmp_path: Path) -> None:
     path = SYNTHETIC[-1]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

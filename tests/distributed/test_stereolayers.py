@@ -66,10 +66,12 @@ def check(devices: int, workers: int, root: Path, kills: list[tuple[str, int]]) 
         assert differences(final_state(root / "whole"), final_state(killed)) == [], (hook, count)
 
 
+@pytest.mark.slow
 def test_one_rank(tmp_path: Path) -> None:
     check(1, 0, tmp_path, KILLS[1::2])
 
 
+@pytest.mark.slow
 def test_two_workers(tmp_path: Path) -> None:
     check(1, 2, tmp_path, KILLS[3:5])
 

@@ -90,6 +90,7 @@ def forget_the_counter(module: Any, checkpoint: dict[str, Any]) -> None:  # noqa
     module.iterations = 0
 
 
+@pytest.mark.slow
 def test_one_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the steps of the two optimisers, so resumed after two iterations, before one with a penalty.
 

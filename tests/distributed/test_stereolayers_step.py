@@ -61,6 +61,7 @@ def test_gradients_of_two_ranks_equal_those_of_the_joined_batch(tmp_path: Path) 
             assert off <= 1e-5 * largest, f"{name}: {off:.1e} of {largest:.1e}"
 
 
+@pytest.mark.slow
 def test_bf16_mixed_stays_within_half_a_percent_of_float32(tmp_path: Path) -> None:
     full = train(tmp_path, 4, devices=1)
     half = train(tmp_path, 4, devices=1, precision="bf16-mixed")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.experiments import in_default, method
 
-from repsynth.cli import experiments, main
+from repsynth.cli import main
 
 ROOT = Path(__file__).parents[3]
-SYNTHETIC = [path for path in experiments.files(ROOT / "experiments") if path.name == "synthetic.yaml"]
 TOY = "experiments/toy_method/synthetic.yaml"
 
 
@@ -22,7 +22,7 @@ def report(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("experiment", SYNTHETIC, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("experiment", in_default("cips", "stereolayers"), ids=method)
 def test_parts_of_a_step_add_up_to_it(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
