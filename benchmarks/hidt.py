@@ -31,10 +31,13 @@ from repsynth.modules.hidt.normalisation import EPSILON, Modulation
 from repsynth.modules.hidt.options import EnhancementOptions, GeneratorOptions, PhotoOptions, TilingOptions
 from repsynth.modules.hidt.preparation import prepared, to_bytes, to_unit
 from repsynth.modules.hidt.translation import tiled_translation, translations
+from repsynth.modules.hidt.upsampling import Upsampling
+from repsynth.modules.hidt.wide_convolution import wide_convolution
 from repsynth.nn.norm import TotalLayerNorm
 from repsynth.nn.reflection import ReflectedConv2d
 
 MIB = 2**20
+UPSAMPLINGS: tuple[Upsampling, ...] = ("plain", "split")
 STYLES = 4
 """Of a timelapse or a grid, for which contents are kept."""
 
@@ -244,6 +247,56 @@ def print_translations(case: Case, rounds: int) -> None:
     )
 
 
+def print_layers(case: Case, rounds: int) -> None:
+    """What ours gain layer by layer, each beside the plain way of computing the same."""
+    torch.manual_seed(1)
+    side, device = case.side // 4, case.device
+    up: Any = case.generator.decoder.ups[0]
+    x = torch.randn(4, 192, side, side, device=device)
+    skip = torch.randn(4, case.generator.options.skip_channels, 2 * side, 2 * side, device=device)
+
+    def enlarged(upsampling: Upsampling, learns: bool) -> None:
+        up.upsampling = upsampling
+        with torch.set_grad_enabled(learns):
+            y = up(x, skip)
+        if learns:
+            y.sum().backward()
+
+    for learns in (False, True):
+        works: dict[str, Callable[[], object]] = {way: partial(enlarged, way, learns) for way in UPSAMPLINGS}
+        print_times(f"an enlarging block, {'forward and backward' if learns else 'forward'}", works, rounds)
+    up.upsampling = "split"
+
+    weight = case.generator.decoder.out.weight.detach()[:3].clone()
+    wide = torch.randn(4, weight.shape[1], case.side + 8, case.side + 8, device=device)
+
+    def convolved(convolution: Callable[..., Tensor], learns: bool) -> None:
+        given, kernel = wide.requires_grad_(learns), weight.requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            y = convolution(given, kernel, None)
+        if learns:
+            y.sum().backward()
+
+    for learns in (False, True):
+        works = {
+            "torch's convolution": partial(convolved, F.conv2d, learns),
+            "wide_convolution": partial(convolved, wide_convolution, learns),
+        }
+        print_times(f"the last convolution, {'forward and backward' if learns else 'forward'}", works, rounds)
+
+    stack = torch.randn(1, 3 * case.enhancer.factor**2, case.side, case.side, device=device)
+
+    @torch.no_grad()
+    def merged(enhance: Callable[[Tensor], Tensor]) -> None:
+        enhance(stack)
+
+    works = {
+        "usual formulation": partial(merged, partial(usual_enhancement, case.enhancer)),
+        "ours": partial(merged, case.enhancer),
+    }
+    print_times(f"the enhancer, a stack of {case.side} x {case.side}", works, rounds)
+
+
 def print_memory(side: int, device: str) -> None:
     print("\npeak memory above the networks, a fresh process each")
     for name in (
@@ -304,7 +357,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=256, help="working size")
     parser.add_argument("--crops-at-once", type=int, default=EnhancementOptions().crops_at_once)
-    parser.add_argument("--parts", nargs="+", default=["translation", "enhancement", "memory", "training"])
+    parser.add_argument(
+        "--parts", nargs="+", default=["translation", "enhancement", "layers", "memory", "training"]
+    )
     parser.add_argument("--training-side", type=int, default=128)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -316,6 +371,8 @@ def main() -> int:
         print_translations(Case(options.side, options.device), options.rounds)
     if "enhancement" in options.parts:
         print_enhancement(Case(options.side, options.device), options.rounds, options.crops_at_once)
+    if "layers" in options.parts:
+        print_layers(Case(options.side, options.device), options.rounds)
     if "memory" in options.parts:
         print_memory(options.side, options.device)
     if "training" in options.parts:

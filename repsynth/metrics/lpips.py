@@ -77,7 +77,7 @@ class LPIPS(nn.Module):
 
 
 class _Undefined(TorchFunctionMode):
-    """Leaves new weights undefined: to draw those of AlexNet's classifier, which goes, takes half a second."""
+    """Leaves new weights undefined: those that stay are filled afterwards, and most are of a classifier that goes."""
 
     def __torch_function__(
         self,

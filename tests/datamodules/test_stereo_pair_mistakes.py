@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tensors import tensors_of
 
 from repsynth.datamodules.stereo_pair import StereoPair
 from repsynth.errors import UserError
@@ -286,5 +288,10 @@ def test_a_picture_that_breaks_off_is_named_when_it_is_read(place: Path) -> None
 
 def test_a_file_with_a_byte_order_mark_is_read(place: Path) -> None:
     file = Path("chair/pair.json")
+    without = next(iter(StereoPair("chair", image_size=(30, 40)).predict_dataloader()))
     file.write_text("\ufeff" + json.dumps(json.loads(file.read_text())), encoding="utf-8")
-    StereoPair("chair", image_size=(30, 40)).check("predict")
+    data = StereoPair("chair", image_size=(30, 40))
+    data.check("predict")
+    found = next(iter(data.predict_dataloader()))
+    for (name, tensor), (_, expected) in zip(tensors_of(found), tensors_of(without), strict=True):
+        assert torch.equal(tensor, expected), name

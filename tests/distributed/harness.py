@@ -130,6 +130,22 @@ def check_resumed(make: Make, whole: dict[str, Any], root: Path, kills: Sequence
         assert differences(whole, final_state(killed)) == [], (hook, count)
 
 
+class GivenGradients(pl.Callback):
+    """Keeps what optimisers are given; their steps leave the weights as they are, so that all start from the same.
+
+    Attributes:
+        found: the gradients of each step by the names of their parameters.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, torch.Tensor]] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:  # noqa: ANN401
+        named = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
+        self.found.append({name: gradient.clone() for name, gradient in named.items()})
+        optimizer.param_groups[0]["lr"] = 0.0
+
+
 def final_state(root: Path) -> dict[str, Any]:
     """The checkpoint with which a run ended."""
     return torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)

@@ -18,6 +18,7 @@ from repsynth.modules.alternating_steps import AlternatingOptions
 from repsynth.modules.cips.module import CIPS
 
 from .harness import (
+    GivenGradients,
     Make,
     check_resumed,
     differences,
@@ -112,18 +113,11 @@ def gradients_of_one_iteration(root: Path, devices: int, split: int = 1) -> list
     for network in (module.discriminator.last,):
         with torch.no_grad():
             network.weight[:, -1] = 0
-    found: list[dict[str, torch.Tensor]] = []
-
-    class Record(pl.Callback):
-        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:  # noqa: ANN401
-            named = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
-            found.append({name: gradient.clone() for name, gradient in named.items()})
-            # The steps that follow start from the same weights on any number of ranks.
-            optimizer.param_groups[0]["lr"] = 0.0
+    given = GivenGradients()
 
     trainer = make_trainer(
         root,
-        [Record()],
+        [given],
         max_epochs=1,
         limit_val_batches=0,
         enable_checkpointing=False,
@@ -131,7 +125,7 @@ def gradients_of_one_iteration(root: Path, devices: int, split: int = 1) -> list
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
     )
     trainer.fit(module, datamodule=Blots(count=8, batch_size=8, seed=5))
-    return found
+    return given.found
 
 
 def on_two_ranks(root: Path) -> None:

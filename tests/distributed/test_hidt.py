@@ -21,7 +21,16 @@ from repsynth.modules.hidt.enhancer_module import HiDTEnhancer
 from repsynth.modules.hidt.learning import LearningOptions, LossWeights
 from repsynth.modules.hidt.module import HiDT
 
-from .harness import Make, check_resumed, differences, final_state, make_trainer, start, start_and_kill
+from .harness import (
+    GivenGradients,
+    Make,
+    check_resumed,
+    differences,
+    final_state,
+    make_trainer,
+    start,
+    start_and_kill,
+)
 from .ranks import run_ranks
 
 ITERATIONS = 10
@@ -158,25 +167,18 @@ def gradients(
     """What each optimiser is given in the first two iterations; its steps leave the weights as they are."""
     module = tiny_hidt(weights=weights, steps=AlternatingOptions(split=split), dequantise=False)
     module.__class__, module.images = GivenStyles, order  # type: ignore[assignment]
-    found: list[dict[str, Tensor]] = []
-
-    class Record(pl.Callback):
-        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:  # noqa: ANN401
-            named = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
-            found.append({name: gradient.clone() for name, gradient in named.items()})
-            optimizer.param_groups[0]["lr"] = 0.0
+    given = GivenGradients()
 
     trainer = make_trainer(
         root,
-        [Record()],
+        [given],
         limit_val_batches=0,
         enable_checkpointing=False,
         devices=devices,
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
     )
     trainer.fit(module, datamodule=InTurn(order))
-    found.append({"pool": module.style_pool.kept[: int(module.style_pool.seen)].sort(0).values})
-    return found
+    return [*given.found, {"pool": module.style_pool.kept[: int(module.style_pool.seen)].sort(0).values}]
 
 
 ALL = dict.fromkeys(LossWeights.__dataclass_fields__, 1.0)

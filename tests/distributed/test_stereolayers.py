@@ -13,7 +13,7 @@ from repsynth.callbacks.ema import EMA
 from repsynth.callbacks.evaluation import Evaluation
 from repsynth.datamodules.synthetic.posed_scenes import SyntheticScenes
 
-from .harness import differences, final_state, make_trainer, start, start_and_kill
+from .harness import check_resumed, final_state, make_trainer, start
 from .ranks import run_ranks
 
 KILLS = [
@@ -59,11 +59,7 @@ def build(devices: int, workers: int, root: Path, extra: tuple[pl.Callback, ...]
 def check(devices: int, workers: int, root: Path, kills: list[tuple[str, int]]) -> None:
     make = partial(build, devices, workers)
     start(make, root / "whole")
-    for hook, count in kills:
-        killed = root / f"{hook}-{count}"
-        start_and_kill(make, killed, hook, count)
-        start(make, killed)
-        assert differences(final_state(root / "whole"), final_state(killed)) == [], (hook, count)
+    check_resumed(make, final_state(root / "whole"), root, kills)
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from distributed.experiments import method
 
-from faults.small import LENGTH, name
+from faults.small import LENGTH
 from faults.survival import Case, Whole, whole
 from faults.table import Outcome, Trials, markdown
 
@@ -28,13 +29,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 @pytest.fixture
 def reference(experiment: Path, shared: Path) -> Whole:
     """The run of an experiment that nothing hits; others go beside it."""
-    return whole(Case(experiment, LENGTH, shared / name(experiment)))
+    return whole(Case(experiment, LENGTH, shared / method(experiment)))
 
 
 @pytest.fixture
 def trials(experiment: Path, record_property: Callable[[str, object], None]) -> Trials:
     """Puts outcomes into the table at the end of the session."""
-    return Trials(name(experiment), lambda outcome: record_property(_PROPERTY, list(outcome)))
+    return Trials(method(experiment), lambda outcome: record_property(_PROPERTY, list(outcome)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from distributed.experiments import SYNTHETIC
 
-from repsynth.cli import experiments
-
-ROOT = Path(__file__).parents[2]
-EXPERIMENTS = [path for path in experiments.files(ROOT / "experiments") if path.name == "synthetic.yaml"]
 BATCH = 2
 EVERY = 5
 """Samples between checkpoints, which falls on different places among steps, validations and ends of epochs."""
@@ -36,14 +33,9 @@ SHORT = Length(epochs=1, batches=4)
 """Of those in the default suite."""
 
 
-def name(experiment: Path) -> str:
-    """The folder of the experiment: the method."""
-    return experiment.parent.name
-
-
 def cheapest() -> Path:
     """The experiment with the smallest pictures."""
-    return min(EXPERIMENTS, key=_pixels)
+    return min(SYNTHETIC, key=_pixels)
 
 
 def words(experiment: Path, length: Length, folder: Path, root: Path) -> list[str]:

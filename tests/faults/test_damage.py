@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from distributed.experiments import SYNTHETIC, method
 from distributed.harness import differences
 
-from faults.small import BATCH, EXPERIMENTS, LENGTH, name
+from faults.small import BATCH, LENGTH
 from faults.survival import Whole, resume, saved_steps, stopped
 from faults.table import Trials
 from repsynth.callbacks.checkpoint import resume_path
@@ -70,7 +71,7 @@ def resumed(reference: Whole, root: Path, newest: Path, damage: Damage, fault: s
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("experiment", SYNTHETIC, ids=method)
 def test_a_damaged_newest_checkpoint_costs_an_interval(
     experiment: Path, reference: Whole, trials: Trials
 ) -> None:
@@ -78,7 +79,7 @@ def test_a_damaged_newest_checkpoint_costs_an_interval(
     stopped(reference.case, root, LENGTH.steps - 2)
     newest = resume_path(root)
     assert newest is not None
-    rng, size = random.Random(f"damage of {name(experiment)}"), newest.stat().st_size
+    rng, size = random.Random(f"damage of {method(experiment)}"), newest.stat().st_size
     kinds: dict[str, list[Damage]] = {
         "newest checkpoint cut": [cut(rng.randrange(size)) for _ in range(OFFSETS)],
         "newest checkpoint altered": [altered(rng.randrange(size), rng.randrange(8)) for _ in range(OFFSETS)],

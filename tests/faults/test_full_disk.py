@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed.experiments import SYNTHETIC, method
 
 from faults.runs import Run
-from faults.small import EXPERIMENTS, INTERVAL, LENGTH, name
+from faults.small import INTERVAL, LENGTH
 from faults.survival import Whole, resume, saved_steps
 from faults.table import Trials
 
@@ -109,10 +110,10 @@ def read_only_from_the_middle_on(reference: Whole, root: Path) -> list[int]:
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("experiment", SYNTHETIC, ids=method)
 def test_a_disk_that_fills_up(experiment: Path, reference: Whole, disk: Path, trials: Trials) -> None:
     """No room at all, for half a checkpoint, and for a random part of one."""
-    rng = random.Random(f"disk of {name(experiment)}")
+    rng = random.Random(f"disk of {method(experiment)}")
     for left in (0, reference.checkpoint_size // 2, rng.randrange(reference.checkpoint_size)):
         step = rng.randrange(INTERVAL, LENGTH.steps - INTERVAL)
         told = f"with {left} bytes left in the step after {step}"
@@ -122,7 +123,7 @@ def test_a_disk_that_fills_up(experiment: Path, reference: Whole, disk: Path, tr
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("experiment", SYNTHETIC, ids=method)
 def test_a_folder_that_cannot_be_written(
     experiment: Path, reference: Whole, disk: Path, trials: Trials
 ) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from distributed.experiments import SYNTHETIC, method
 
 from faults import curves
 from faults.kills import START
-from faults.small import EXPERIMENTS, LENGTH, name
+from faults.small import LENGTH
 from faults.survival import Case, Whole, check_equal
 from faults.table import Trials
 
@@ -27,7 +28,7 @@ def check_refused(case: Case, root: Path, steps: dict[int, bool]) -> None:
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("experiment", SYNTHETIC, ids=method)
 def test_the_second_of_two_runs_is_refused(experiment: Path, reference: Whole, trials: Trials) -> None:
     root, middle = reference.case.folder / "first", LENGTH.steps // 2
     steps = {0: False, 1: True, middle: False, middle + 2: True}

@@ -24,8 +24,9 @@ class UpBlock(nn.Module):
 
     Every value of an enlarged image occurs four times, so `split` adds up weights instead of multiplying equal values:
     a 4x4 convolution of the small image gives the four results that lie on each of its pixels, 16 products for each
-    instead of 49. Pixels of the skip are taken four at a time with them. Both ways agree to rounding; `split` took a
-    third of the time on a CPU, and needs neither the enlarged image nor its junction with the skip in memory.
+    instead of 49. Pixels of the skip are taken four at a time with them. Both ways agree to rounding; `split` takes
+    about half the time on a CPU (`benchmarks/hidt.py --parts layers`), and needs neither the enlarged image nor its
+    junction with the skip in memory.
 
     Args:
         channels_in: of the activations, halved by the convolution.
