@@ -12,10 +12,10 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from repsynth.benchmark.runs import Tested, read_tested
 from repsynth.callbacks.determinism import Determinism
+from repsynth.cli import cpu_runs
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
 from repsynth.cli.quiet import quiet_lightning
-from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.training import instantiate as build
 
 Node = dict[str, Any]
@@ -104,7 +104,7 @@ def run(
     with quiet_lightning():
         trainer = Trainer(**{**settings, "callbacks": callbacks})
     threads = torch.get_num_threads()
-    leave_cores_to_loaders(trainer, data)
+    cpu_runs.prepare(trainer, data)
     with warnings.catch_warnings():
         # The callbacks of training that a checkpoint also knows are left out on purpose.
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")

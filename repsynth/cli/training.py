@@ -10,13 +10,12 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from repsynth.callbacks.preflight import check_unused, check_writable
-from repsynth.cli import checks, dry_run, every_run, starting_point
+from repsynth.cli import checks, cpu_runs, dry_run, every_run, starting_point
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import CommandLine, parse
 from repsynth.cli.quiet import drop_advertising, quiet_lightning, speak_plainly
 from repsynth.cli.run_lock import RunLock
 from repsynth.cli.saved_config import SavedConfig
-from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.wording import one_line
 from repsynth.errors import UserError
 
@@ -81,7 +80,7 @@ def _run(request: Request, command: CommandLine, root: Path, lock: RunLock) -> N
         dry_run.show(request.verb, model, data, lambda changes: build_trainer({**settings, **changes}))
         return
     lock.before_writing(trainer.is_global_zero)
-    leave_cores_to_loaders(trainer, data)
+    cpu_runs.prepare(trainer, data)
     _announce(request.verb, root, trainer, start)
     try:
         ckpt_path = starting_point.without_exported(model, start)

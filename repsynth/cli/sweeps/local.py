@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from repsynth.callbacks.preflight import check_writable
+from repsynth.cli.cpu_runs import threads_for
 from repsynth.cli.parsing import CommandLine
 from repsynth.cli.quiet import drop_advertising, speak_plainly
 from repsynth.cli.sweeps.checks import check_sweep, remarks
@@ -27,7 +28,6 @@ from repsynth.cli.sweeps.outcome import (
 from repsynth.cli.sweeps.plan import Trial, plan
 from repsynth.cli.sweeps.processes import Job, run_jobs, shares
 from repsynth.cli.sweeps.table import NAME, markdown, write_tables
-from repsynth.cli.threads import threads_for
 
 _FAILED = 1
 _ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
