@@ -1,7 +1,7 @@
 """What set figures need of a data module: real images to compare with, and numbers of samples to generate."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -9,7 +9,10 @@ from torch.utils.data import DataLoader, Dataset
 from repsynth.datamodules.base import DataModule, EvalStage, length
 from repsynth.datamodules.samplers import EvalBatchSampler, SampleKey
 from repsynth.datamodules.transport import stack
-from repsynth.errors import require_at_least
+from repsynth.errors import UserError, require_at_least
+
+Asked = Literal["samples", "relightings"]
+"""What evaluation asks a method for: samples of numbers (`batches.Numbered`), or photographs in another light."""
 
 
 class RealImages(DataModule):
@@ -24,6 +27,8 @@ class RealImages(DataModule):
     Raises:
         UserError: for fewer than 2 of them.
     """
+
+    asks_for: ClassVar[Asked]
 
     def __init__(
         self,
@@ -74,6 +79,8 @@ class GeneratedSets(RealImages):
         UserError: for fewer than 1 sample or a negative seed.
     """
 
+    asks_for: ClassVar[Asked] = "samples"
+
     def __init__(
         self,
         val_samples: int = 5000,
@@ -99,6 +106,23 @@ class GeneratedSets(RealImages):
     def predict_dataset(self) -> Dataset[Any]:
         """Numbers of samples to make something of; needs no image on disk."""
         return Numbers(self.predict_samples, self.eval_seed)
+
+
+def check_asks_for(datamodule: object, answered: Asked, method: str, fitting: str) -> None:
+    """Raise UserError where validation, perhaps hours later, would ask a method for what it does not make.
+
+    Args:
+        datamodule: any; those without real images ask for neither.
+        answered: what the method makes.
+        method: its name.
+        fitting: data modules that ask for it.
+    """
+    asked = getattr(datamodule, "asks_for", answered)
+    if asked != answered:
+        raise UserError(
+            f"validation on {type(datamodule).__name__} asks for {asked}, but {method} makes {answered}; set "
+            f"data.class_path to {fitting}"
+        )
 
 
 class Numbers(Dataset[dict[str, Any]]):

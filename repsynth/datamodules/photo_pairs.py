@@ -36,6 +36,8 @@ class PhotoPairs(ImageFolder):
         UserError: for impossible options.
     """
 
+    asks_for = "relightings"
+
     def __init__(
         self,
         root: str,

@@ -69,6 +69,8 @@ class SyntheticLandscapes(RealImages):
         UserError: a side below 16 pixels, or counts that are too small.
     """
 
+    asks_for = "relightings"
+
     def __init__(
         self,
         image_size: int = 64,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from repsynth.batches import Generated, Numbered, Patches, Photographs
 from repsynth.datamodules.base import HasImageSize
+from repsynth.datamodules.image_sets import check_asks_for
 from repsynth.errors import UserError
 from repsynth.exports.prediction import Prediction
 from repsynth.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
@@ -119,7 +120,8 @@ class CIPS(AlternatingSteps):
         self._perceptual: PerceptualLoss | None = None
 
     def check(self, datamodule: HasPatches | HasImageSize) -> None:
-        """Raise UserError when the discriminator is built for another size than the patches that the data give."""
+        """Raise UserError for data that ask for relightings, or patches of a size that the discriminator cannot see."""
+        check_asks_for(datamodule, "samples", "CIPS", "ImageFolder or SyntheticImages")
         if not hasattr(datamodule, "patch_size"):  # photographs to invert, which no discriminator sees
             return
         side = datamodule.patch_size

@@ -39,7 +39,13 @@ from repsynth.modules.hidt.relighting.choice import Styles
 from repsynth.modules.hidt.relighting.options import RelightingOptions
 from repsynth.modules.hidt.relighting.prediction import begin, predict
 from repsynth.modules.hidt.relighting.progress import Progress
-from repsynth.modules.hidt.training_data import check_factor, check_pairs, to_network, training_size
+from repsynth.modules.hidt.training_data import (
+    check_factor,
+    check_pairs,
+    check_relightings,
+    to_network,
+    training_size,
+)
 from repsynth.modules.hidt.translation import decoded
 from repsynth.modules.hidt.translation_weights import load_translation
 from repsynth.nn.patch_discriminator import PatchDiscriminator
@@ -128,6 +134,7 @@ class HiDTEnhancer(AlternatingSteps):
         if size is None:  # photos to translate, from which nothing is learned
             check_photos(self.generator, self.enhancer, self.relighting, datamodule)
             return
+        check_relightings(datamodule)
         factor = self.enhancer.factor
         check_factor(size, factor, self.generator.side_multiple)
         self.generator.check_size(size[0] // factor, size[1] // factor)

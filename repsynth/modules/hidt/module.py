@@ -30,7 +30,14 @@ from repsynth.modules.hidt.relighting.options import RelightingOptions
 from repsynth.modules.hidt.relighting.prediction import begin, predict
 from repsynth.modules.hidt.relighting.progress import Progress
 from repsynth.modules.hidt.style_pool import StylePool, gathered
-from repsynth.modules.hidt.training_data import check_maps, check_pairs, maps_of, to_network, training_size
+from repsynth.modules.hidt.training_data import (
+    check_maps,
+    check_pairs,
+    check_relightings,
+    maps_of,
+    to_network,
+    training_size,
+)
 from repsynth.modules.hidt.translation import decoded
 
 
@@ -122,6 +129,7 @@ class HiDT(AlternatingSteps):
         if side is None:  # photos to translate, from which nothing is learned
             check_photos(self.generator, None, self.relighting, datamodule)
             return
+        check_relightings(datamodule)
         self.generator.check_size(*side)
         self.generator.style_encoder.check_size(*side)
         self.discriminators.check_size(*side)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from repsynth.batches import Patches
 from repsynth.datamodules.base import DataModule
+from repsynth.datamodules.image_sets import check_asks_for
 from repsynth.errors import UserError
 from repsynth.modules.hidt.options import GeneratorOptions
 from repsynth.modules.hidt.palette import COLOURS
@@ -21,6 +22,11 @@ def training_size(datamodule: DataModule) -> tuple[int, int] | None:
     """Return (height, width) of the training images; None for data that have none."""
     side = getattr(datamodule, "patch_size", None)
     return getattr(datamodule, "image_size", None) if side is None else (side, side)
+
+
+def check_relightings(datamodule: DataModule) -> None:
+    """Raise UserError where validation does not ask for photographs in the light of others."""
+    check_asks_for(datamodule, "relightings", "HiDT", "PhotoPairs or SyntheticLandscapes")
 
 
 def check_pairs(datamodule: DataModule) -> None:

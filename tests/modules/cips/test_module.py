@@ -12,6 +12,7 @@ from distributed.harness import make_trainer
 from modules.cips.tiny_module import Blots, patches, tiny_cips
 from repsynth.callbacks.ema import EMA
 from repsynth.datamodules.photographs import Photographs
+from repsynth.datamodules.synthetic.landscapes import SyntheticLandscapes
 from repsynth.errors import UserError
 from repsynth.modules.alternating_steps import AlternatingOptions
 from repsynth.modules.cips.coordinates import pixel_coordinates
@@ -209,6 +210,15 @@ def test_a_discriminator_for_another_size_is_refused_before_training() -> None:
         UserError, match=r"built for images of 16x16 pixels, but gets 8x8; change data.image_size"
     ):
         tiny_cips(discriminator={"size": 16}).check(Blots())
+
+
+def test_data_that_ask_for_photographs_in_another_light_are_refused_before_training() -> None:
+    with pytest.raises(UserError) as error:
+        tiny_cips().check(SyntheticLandscapes(image_size=16))
+    assert str(error.value) == (
+        "validation on SyntheticLandscapes asks for relightings, but CIPS makes samples; set data.class_path to "
+        "ImageFolder or SyntheticImages"
+    )
 
 
 def test_photographs_of_another_size_can_be_inverted() -> None:

@@ -13,6 +13,7 @@ from repsynth.callbacks.checkpoint import Checkpoint
 from repsynth.callbacks.ema import EMA
 from repsynth.checkpoint_tools.exported import export
 from repsynth.checkpoints import write_weights
+from repsynth.datamodules.synthetic.images import SyntheticImages
 from repsynth.errors import UserError
 from repsynth.modules.alternating_steps import AlternatingOptions
 from repsynth.modules.hidt.batch_crops import batch_crops, reduced
@@ -277,6 +278,8 @@ def test_one_image_has_no_partner() -> None:
     with pytest.raises(UserError, match=r"data\.batch_size is 1, but HiDT exchanges styles within a batch"):
         tiny_enhancing().check(Slopes(batch_size=1))
     tiny_enhancing(styles="random").check(Slopes(batch_size=1))
+    with pytest.raises(UserError, match="asks for samples, but HiDT makes relightings"):
+        tiny_enhancing().check(SyntheticImages(image_size=16))
 
 
 @pytest.mark.parametrize(

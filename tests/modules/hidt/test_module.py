@@ -9,6 +9,7 @@ import torch
 from distributed.harness import make_trainer
 
 from repsynth.callbacks.ema import EMA
+from repsynth.datamodules.synthetic.images import SyntheticImages
 from repsynth.errors import UserError
 from repsynth.modules.alternating_steps import AlternatingOptions
 from repsynth.modules.hidt.learning import LearningOptions, LossWeights, weighted
@@ -216,6 +217,11 @@ def test_sizes_are_refused_before_training(
 def test_one_image_has_no_partner() -> None:
     with pytest.raises(UserError, match=r"data\.batch_size is 1, but HiDT exchanges styles within a batch"):
         tiny_hidt().check(Slopes(batch_size=1))
+
+
+def test_data_that_ask_for_samples_are_refused_before_training() -> None:
+    with pytest.raises(UserError, match="asks for samples, but HiDT makes relightings; set data"):
+        tiny_hidt().check(SyntheticImages(image_size=16))
 
 
 @pytest.mark.parametrize(
