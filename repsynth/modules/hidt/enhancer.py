@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from repsynth.geometry.precision import full_precision
 from repsynth.modules.hidt.options import EnhancerOptions
+from repsynth.nn.layout import laid_out
 
 SLOPE, RESIDUAL = 0.2, 0.2
 """Of every leaky ReLU; what a block's result is multiplied by before its input is added."""
@@ -18,11 +19,6 @@ _FIRST_WEIGHTS = 0.1
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, padding=1)
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    """On a CPU with the channels of a pixel together, for which these convolutions are faster there."""
-    return x if x.is_cuda else x.contiguous(memory_format=torch.channels_last)
 
 
 class _DenseBlock(nn.Module):
@@ -99,7 +95,7 @@ class Enhancer(nn.Module):
 
     def features(self, stack: Tensor) -> Tensor:
         """Map a stack [B, 3 f^2, h, w] in [-1, 1] to features [B, width, h, w]."""
-        first: Tensor = self.first(_laid_out(stack))
+        first: Tensor = self.first(laid_out(stack))
         x = first
         for block in self.blocks:
             x = block(x)
@@ -107,7 +103,7 @@ class Enhancer(nn.Module):
 
     def enlarged(self, features: Tensor) -> Tensor:
         """Map features [B, width, h, w] to images [B, 3, f h, f w], about [-1, 1], float32."""
-        x = _laid_out(features)
+        x = laid_out(features)
         for up in self.ups:
             x = F.leaky_relu_(F.pixel_shuffle(up(x), 2), SLOPE)
         x = F.leaky_relu_(self.fine(x), SLOPE)

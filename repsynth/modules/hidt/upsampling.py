@@ -61,8 +61,9 @@ def _split(x: Tensor, skip: Tensor | None, weight: Tensor, bias: Tensor | None) 
     if skip is not None:
         blocks = F.pixel_unshuffle(reflected(skip, *(4 * (MARGIN + 1,))), 2)
         seen, kernel = torch.cat((seen, blocks), dim=1), torch.cat((kernel, _spread(of_skip)), dim=1)
-    all_biases = None if bias is None else bias.repeat(4)
-    y = _interleaved(F.conv2d(seen, kernel, all_biases), len(weight))
+    all_biases = None if bias is None else bias.repeat_interleave(4)
+    # The results of odd pixels come first, and lie one before those of even ones: so both are moved by one.
+    y = F.pixel_shuffle(F.conv2d(seen, kernel, all_biases), 2)[..., 1:-1, 1:-1]
     _correct_border(y, x, of_x)
     return y
 
@@ -73,36 +74,25 @@ def _split(x: Tensor, skip: Tensor | None, weight: Tensor, bias: Tensor | None) 
 
 
 def _taps(weight: Tensor) -> Tensor:
-    """[phase, block, copy, k] ones where tap k falls, in the type and place of a weight."""
+    """[phase, block, copy, k] ones where tap k falls, in the type and place of a weight; phase 1 comes first."""
     taps = weight.new_zeros(2, 4, 2, KERNEL)
     for phase in range(2):
         for k in range(KERNEL):
             block, copy = divmod(k + 1 - phase, 2)
-            taps[phase, block, copy, k] = 1
+            taps[1 - phase, block, copy, k] = 1
     return taps
 
 
 def _summed(weight: Tensor) -> Tensor:
-    """The kernel [4 O, C, 4, 4] for pixels whose copies are equal, of a weight [O, C, 7, 7]; 4 phases, rows first."""
+    """The kernel [4 O, C, 4, 4] for pixels whose copies are equal, of a weight [O, C, 7, 7]; each O has 4 phases."""
     taps = _taps(weight).sum(2)
-    return torch.einsum("ipk,jql,ockl->ijocpq", taps, taps, weight).flatten(0, 2)
+    return torch.einsum("ipk,jql,ockl->oijcpq", taps, taps, weight).flatten(0, 2)
 
 
 def _spread(weight: Tensor) -> Tensor:
     """The kernel [4 O, 4 k, 4, 4] for full pixels that are taken four at a time, of a weight [O, k, 7, 7]."""
     taps = _taps(weight)
-    return torch.einsum("ipsk,jqtl,ockl->ijocstpq", taps, taps, weight).flatten(3, 5).flatten(0, 2)
-
-
-def _interleaved(results: Tensor, channels: int) -> Tensor:
-    """[B, O, 2 h, 2 w] from the four phases [B, 4 O, h + 1, w + 1], of which each has a row or column too many."""
-    phases = results.unflatten(1, (2, 2, channels))
-    height, width = (side - 1 for side in results.shape[2:])
-    rows = [
-        torch.stack([phases[:, i, j, :, i : i + height, j : j + width] for j in range(2)], dim=-1)
-        for i in range(2)
-    ]
-    return torch.stack(rows, dim=3).flatten(4, 5).flatten(2, 3)
+    return torch.einsum("ipsk,jqtl,ockl->oijcstpq", taps, taps, weight).flatten(3, 5).flatten(0, 2)
 
 
 def _mirrored(x: Tensor, axis: int) -> Tensor:

@@ -153,6 +153,16 @@ def test_memory_formats_agree_and_are_kept(layout: torch.memory_format) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_without_gradients_the_channels_of_a_pixel_lie_together_and_nothing_else_changes() -> None:
+    generator, images, styles = tiny_generator(), torch.randn(2, 3, 16, 24), torch.randn(2, 3)
+    learning = generator.decode(generator.encode_content(images), styles).images
+    with torch.no_grad():
+        content = generator.encode_content(images)
+        found = generator.decode(content, styles).images
+    assert content.code.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, learning, atol=1e-5, rtol=1e-5)
+
+
 def test_half_precision_gives_float32_images_and_styles() -> None:
     generator, images = tiny_generator(), torch.randn(2, 3, 16, 16)
     styles = generator.encode_style(images)

@@ -36,6 +36,14 @@ def test_instance_norm_by_a_plain_loop(layout: torch.memory_format, adaptive: bo
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_one_modulation_serves_all_images(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 6, 5).to(memory_format=layout)
+    shift, scale = torch.randn(1, 3), torch.randn(1, 3)
+    expected = instance_normalised(x, Modulation(shift.repeat(2, 1), scale.repeat(2, 1)))
+    torch.testing.assert_close(instance_normalised(x, Modulation(shift, scale)), expected)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_by_finite_differences(layout: torch.memory_format) -> None:
     x = torch.randn(2, 3, 3, 2, dtype=torch.float64).to(memory_format=layout).requires_grad_()
     shift, scale = (torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
