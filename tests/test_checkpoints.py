@@ -1,6 +1,6 @@
 import os
-import subprocess
-import sys
+import resource
+import signal
 import zipfile
 from pathlib import Path
 from unittest import mock
@@ -8,6 +8,7 @@ from unittest import mock
 import lightning.pytorch as pl
 import pytest
 import torch
+from processes import started
 from torch import nn
 
 from repsynth import checkpoints
@@ -60,30 +61,27 @@ def test_flushes_file_and_folder_in_order(tmp_path: Path) -> None:
     assert events == ["file", "rename", "folder"]
 
 
+def write_too_much(path: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    write({"w": torch.ones(10)}, path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        write({"w": torch.ones(1_000_000)}, path)
+    except UserError as error:
+        print(error)
+
+
 def test_full_disk_is_one_sentence_and_harms_nothing(tmp_path: Path) -> None:
     """A limit on file sizes stands for the full disk: the system refuses the bytes in the same place."""
-    program = """
-import resource, signal, sys, torch
-from pathlib import Path
-from repsynth.checkpoints import write
-from repsynth.errors import UserError
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-path = Path(sys.argv[1])
-write({"w": torch.ones(10)}, path)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    write({"w": torch.ones(1_000_000)}, path)
-except UserError as error:
-    print(error)
-assert torch.load(path, weights_only=True)["w"].numel() == 10
-assert [p.name for p in path.parent.iterdir()] == [path.name]
-"""
-    path = tmp_path / "last.ckpt"
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "could not be written (File too large); what was there before is untouched" in result.stdout
-    assert result.stdout.count("\n") == 1
+    path, printed = tmp_path / "run" / "last.ckpt", tmp_path / "printed"
+    path.parent.mkdir()
+    process = started(write_too_much, path, output=printed)
+    process.join(120)
+    assert process.exitcode == 0, printed.read_text()
+    (sentence,) = printed.read_text().splitlines()
+    assert "could not be written (File too large); what was there before is untouched" in sentence
+    assert torch.load(path, weights_only=True)["w"].numel() == 10
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_unwritable_folder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from repsynth.callbacks.nonfinite import LEAST_SCALE, NonFiniteError
 from repsynth.errors import UserError
 from repsynth.modules.counted_steps import CountedSteps
 
-each_method = pytest.mark.parametrize("path", in_default("cips", "stereolayers"), ids=method)
+each_method = pytest.mark.parametrize("path", in_default("cips"), ids=method)
 
 
 class Spoil(pl.Callback):

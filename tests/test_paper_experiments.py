@@ -72,7 +72,7 @@ def test_each_row_has_the_scheme_of_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [pytest.param(file, marks=() if file in TYPICAL else pytest.mark.slow) for file in FILES]
+    "file", [pytest.param(file, marks=() if file == ROWS["GC+RAW"] else pytest.mark.slow) for file in FILES]
 )
 def test_a_row_trains_on_twenty_synthetic_samples(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

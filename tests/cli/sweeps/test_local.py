@@ -272,6 +272,7 @@ def test_rows_that_a_resumed_run_repeats_count_once(tmp_path: Path) -> None:
     assert measured(tmp_path, Metric("val/ssim", "maximize")) is None
 
 
+@pytest.mark.slow
 def test_a_real_trial_trains(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
