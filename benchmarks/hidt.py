@@ -4,7 +4,8 @@ Released sizes of the networks, random weights. The usual formulation, written d
 is what the official program computes, for one crop after the other: reflection padding and convolution layer by layer,
 adaptive norms by batch norm of a reshaped tensor, enlargement to the full size before the 7x7 convolutions, total layer
 norm by mean and deviation, both heads of the decoder, and an enhancer that joins features by copying. It is checked to
-give the same images before anything is timed. A style is encoded once on either side.
+give the same images before anything is timed. A style is encoded once on either side. Ours keep freed memory, as every
+run of repsynth on a CPU does (`repsynth.memory`); the usual formulation has what the C library keeps by itself.
 
 On a CPU set OMP_NUM_THREADS, and read ratios: both sides are timed in turn. `--side` shrinks the working size.
 """
@@ -22,6 +23,8 @@ from measure import Measurement, memory_of, print_memory_growth, side_by_side
 from torch import Tensor
 from torch.nn import functional as F
 
+from repsynth.cli.cpu_runs import KEPT_BYTES
+from repsynth.memory import keep_freed_memory
 from repsynth.modules.hidt.crops import shifted_crops, stack_of
 from repsynth.modules.hidt.decoder import Decoder
 from repsynth.modules.hidt.enhancement import crop_contents, enhanced_translations, translated_crops
@@ -37,6 +40,8 @@ from repsynth.nn.norm import TotalLayerNorm
 from repsynth.nn.reflection import ReflectedConv2d
 
 MIB = 2**20
+USUALLY_KEPT = 128 * MIB
+"""What glibc keeps by itself once a process has freed large pieces, at most; those above a quarter it gives back."""
 UPSAMPLINGS: tuple[Upsampling, ...] = ("plain", "split")
 STYLES = 4
 """Of a timelapse or a grid, for which contents are kept."""
@@ -218,18 +223,33 @@ def print_times(title: str, works: dict[str, Callable[[], object]], rounds: int)
     return measured
 
 
+def with_memory(kept: int, work: Callable[..., object], *arguments: object) -> Callable[[], object]:
+    """The work in a process that keeps so many bytes of freed memory."""
+
+    def prepared_work() -> object:
+        keep_freed_memory(kept)
+        return work(*arguments)
+
+    return prepared_work
+
+
 def print_enhancement(case: Case, rounds: int, at_once: int) -> None:
     case.check()
     size = f"{case.side} -> {case.side * case.enhancer.factor}"
     works: dict[str, Callable[[], object]] = {
-        "16 crops one after another, usual formulation": case.crops_one_after_another,
-        f"ours, {at_once} crops at once": partial(case.crops_at_once, at_once),
+        "16 crops one after another, usual formulation": with_memory(
+            USUALLY_KEPT, case.crops_one_after_another
+        ),
+        f"ours, {at_once} crops at once": with_memory(KEPT_BYTES, case.crops_at_once, at_once),
     }
     print_times(f"the crops of {size} alone, one style", works, rounds)
     for styles in (1, STYLES):
         works = {
-            "16 crops one after another, usual formulation": partial(case.one_after_another, styles),
-            f"ours, {at_once} crops at once": partial(case.enhanced, styles, at_once),
+            "16 crops one after another, usual formulation": with_memory(
+                USUALLY_KEPT, case.one_after_another, styles
+            ),
+            f"ours, {at_once} crops at once": with_memory(KEPT_BYTES, case.enhanced, styles, at_once),
+            "ours, memory kept as usual": with_memory(USUALLY_KEPT, case.enhanced, styles, at_once),
         }
         words = "one style" if styles == 1 else f"{styles} styles of one photograph"
         print_times(f"enhanced {size}, {words}", works, rounds)
@@ -313,6 +333,7 @@ def print_memory(side: int, device: str) -> None:
 def print_one_memory(name: str, side: int, device: str) -> None:
     kind, _, size = name.partition(" ")
     case = Case(side, device)
+    keep_freed_memory(KEPT_BYTES)
     works: dict[str, Callable[[], object]] = {
         "plain": lambda: case.plain(int(size)),
         "enhanced": lambda: case.enhanced(1, 4),
@@ -367,6 +388,7 @@ def main() -> int:
         print_one_memory(options.memory_of, options.side, options.device)
         return 0
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads")
+    keep_freed_memory(KEPT_BYTES)
     if "translation" in options.parts:
         print_translations(Case(options.side, options.device), options.rounds)
     if "enhancement" in options.parts:
