@@ -23,7 +23,7 @@ LAYERS = [
     {"exports", "losses", "metrics"},
     {"nn", "geometry"},
     {"cache", "checkpoint_tools", "checkpoints", "media", "schedules", "weights"},
-    {"batches", "card", "errors", "forks", "torchvision_guard"},
+    {"batches", "card", "errors", "forks", "memory", "torchvision_guard"},
 ]
 WITHOUT_LIGHTNING = ("exports", "geometry", "losses", "metrics", "nn", "reference")
 

@@ -26,7 +26,7 @@ BANDS = {"bf16-mixed": 0.05, "16-mixed": 0.005}
 the farthest of all methods were 0.011 and 0.0011 off; the tests take another seed."""
 HALF = (torch.float16, torch.bfloat16)
 
-each_method = pytest.mark.parametrize("path", in_default("cips", "stereolayers"), ids=method)
+each_method = pytest.mark.parametrize("path", in_default("cips"), ids=method)
 each_precision = pytest.mark.parametrize(
     "precision", [pytest.param("bf16-mixed", marks=pytest.mark.slow), "16-mixed"]
 )

@@ -65,6 +65,7 @@ def test_one_rank(tmp_path: Path, method: type[pl.LightningModule]) -> None:
     check(partial(make, {"method": method}), tmp_path, KILLS)
 
 
+@pytest.mark.slow
 def test_validation_inside_epochs_and_accumulation(tmp_path: Path) -> None:
     options = {"val_check_interval": 2, "accumulate_grad_batches": 2, "every_samples": 1}
     kills = [("on_train_batch_start", n) for n in range(2, 11)]
@@ -110,6 +111,7 @@ def test_an_ended_run_goes_on(tmp_path: Path, step: int, by_steps: bool) -> None
     assert [name for name in found if not any(counter in name for counter in counters)] == []
 
 
+@pytest.mark.slow
 def test_two_workers(tmp_path: Path) -> None:
     check(partial(make, {"workers": 2}), tmp_path, FEW_KILLS)
 

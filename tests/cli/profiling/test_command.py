@@ -22,7 +22,7 @@ def report(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("experiment", in_default("cips", "stereolayers"), ids=method)
+@pytest.mark.parametrize("experiment", in_default("cips"), ids=method)
 def test_parts_of_a_step_add_up_to_it(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
