@@ -304,6 +304,19 @@ def print_layers(case: Case, rounds: int) -> None:
         }
         print_times(f"the last convolution, {'forward and backward' if learns else 'forward'}", works, rounds)
 
+    photos = torch.rand(4, 3, case.side, case.side, device=device) * 2 - 1
+    case.generator.requires_grad_(False)
+
+    def translated(learns: bool) -> None:
+        with torch.set_grad_enabled(learns):
+            case.generator(photos, case.styles[:1].expand(len(photos), -1))
+
+    works = {
+        "channels apart, as in training": partial(translated, True),
+        "channels of a pixel together": partial(translated, False),
+    }
+    print_times(f"a translation of {len(photos)} photographs, forward", works, rounds)
+
     stack = torch.randn(1, 3 * case.enhancer.factor**2, case.side, case.side, device=device)
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from distributed.experiments import SYNTHETIC, Run, in_default, method
+from distributed.experiments import SYNTHETIC, Run, each_method
 from half_precision import scaler, small_run, trainer_options
 from modules.test_manual_steps import Pair, fit, weights
 from torch import Tensor
@@ -17,8 +17,6 @@ from repsynth.callbacks.determinism import samples_seen
 from repsynth.callbacks.nonfinite import LEAST_SCALE, NonFiniteError
 from repsynth.errors import UserError
 from repsynth.modules.counted_steps import CountedSteps
-
-each_method = pytest.mark.parametrize("path", in_default("cips"), ids=method)
 
 
 class Spoil(pl.Callback):

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from distributed.experiments import evaluation_options, in_default, method
+from distributed.experiments import each_method, evaluation_options
 from distributed.harness import Make, differences, final_state, start, start_and_kill
 from half_precision import scaler, small_run, trainer_options
 from tensors import tensors_of
@@ -26,7 +26,6 @@ BANDS = {"bf16-mixed": 0.05, "16-mixed": 0.005}
 the farthest of all methods were 0.011 and 0.0011 off; the tests take another seed."""
 HALF = (torch.float16, torch.bfloat16)
 
-each_method = pytest.mark.parametrize("path", in_default("cips"), ids=method)
 each_precision = pytest.mark.parametrize(
     "precision", [pytest.param("bf16-mixed", marks=pytest.mark.slow), "16-mixed"]
 )
@@ -154,11 +153,7 @@ class Scales(pl.Callback):
         self.scales.append(trainer.precision_plugin.scaler.get_scale())
 
 
-@pytest.mark.parametrize(
-    "path",
-    in_default("cips"),  # the cheapest of those with several optimisers, which is the harder case
-    ids=method,
-)
+@each_method
 def test_a_killed_run_in_fp16_resumes_exactly(path: Path, tmp_path: Path) -> None:
     """The scaler's state is in the checkpoint: its scale and the steps since it last changed."""
     make: Make = partial(make_half, path)

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from repsynth.memory import keep_freed_memory
 
 KEPT_BYTES = 2**31
-"""Freed memory that a run keeps: the activations of one step, a tenth of its time."""
+"""Freed memory that a run keeps: activations of a step, or of a picture (`benchmarks/hidt.py --parts enhancement`)."""
 
 
 def prepare(trainer: Trainer, data: LightningDataModule) -> None:

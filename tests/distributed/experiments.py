@@ -1,6 +1,6 @@
 """The synthetic experiment of every method that there is, built as the command line builds it, on little data.
 
-Nothing here names a method: one that is added is tested by being there.
+A method that is added is tested by being there; by default one stands for all where `each_method` says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,11 +43,13 @@ def method(path: Path) -> str:
     return path.parent.name
 
 
-def in_default(*methods: str) -> list[Any]:
-    """All experiments as parameters of a test, of which the default suite takes those of some methods."""
-    return [
-        pytest.param(path, marks=() if method(path) in methods else pytest.mark.slow) for path in SYNTHETIC
-    ]
+each_method = pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if method(path) == "cips" else pytest.mark.slow) for path in SYNTHETIC],
+    ids=method,
+)
+"""A test for the experiment at `path` of every method. By default one of them is enough: the cheapest of those with
+several optimisers, which is the harder case."""
 
 
 def distinct(part: Callable[[dict[str, Any]], object]) -> dict[str, Path]:

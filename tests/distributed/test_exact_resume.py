@@ -111,7 +111,6 @@ def test_an_ended_run_goes_on(tmp_path: Path, step: int, by_steps: bool) -> None
     assert [name for name in found if not any(counter in name for counter in counters)] == []
 
 
-@pytest.mark.slow
 def test_two_workers(tmp_path: Path) -> None:
     check(partial(make, {"workers": 2}), tmp_path, FEW_KILLS)
 

@@ -72,7 +72,8 @@ class ContentEncoder(nn.Module):
             images: see above.
             source: of the statistics of the norms; None measures them.
         """
-        x = images if torch.is_grad_enabled() else laid_out(images)  # training is not faster so
+        # What that gains (`benchmarks/hidt.py --parts layers`) is not known of training.
+        x = images if torch.is_grad_enabled() else laid_out(images)
         cut = []
         for conv in (self.first, *cast("list[ReflectedConv2d]", self.downs)):
             x = F.relu_(instance_normalised(conv(x), source=source))

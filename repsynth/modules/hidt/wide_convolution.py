@@ -15,9 +15,9 @@ def wide_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve x [B, C, H, W] by a weight [O, C, k, k] without padding: [B, O, H - k + 1, W - k + 1].
 
     On a CPU the gradient with respect to x, for which the library has no fast way with kernels of 9x9, is computed as
-    the convolution that it is, the same to rounding: a step forward and back is about four times faster. It can be
-    differentiated once. Without gradients few results O are computed column by column of the kernel, about twice as
-    fast. (`benchmarks/hidt.py --parts layers`)
+    the convolution that it is, the same to rounding: a step forward and back is four to five times faster. It can be
+    differentiated once. Without gradients few results O are computed column by column of the kernel, two to three times
+    as fast. (`benchmarks/hidt.py --parts layers`)
     """
     if x.device.type != "cpu":
         return F.conv2d(x, weight, bias)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed.experiments import in_default, method
+from distributed.experiments import each_method
 
 from repsynth.cli import main
 
@@ -22,16 +22,16 @@ def report(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("experiment", in_default("cips"), ids=method)
+@each_method
 def test_parts_of_a_step_add_up_to_it(
-    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What no part explains stays below a tenth, in a step and in an evaluation."""
     monkeypatch.chdir(tmp_path)
-    words = ["--config", str(experiment), "--steps", "3", "--warm-up", "1", "--json", "profile.json"]
+    words = ["--config", str(path), "--steps", "3", "--warm-up", "1", "--json", "profile.json"]
     assert main(["profile", *words, "--data.batch_size=2", "--data.eval_batch_size=2"]) == 0
     found = report(Path("profile.json"))
-    assert found["experiment"] == [str(experiment)]
+    assert found["experiment"] == [str(path)]
     assert (found["steps"], found["warm_up"], found["ranks"]) == (3, 1, 1)
     parts, step = found["parts"], found["step_seconds"]
     assert sum(parts.values()) == pytest.approx(step["mean"], rel=1e-9)
