@@ -31,7 +31,8 @@ class Heartbeat:
         place: How far it is; the same place means the same on every rank.
         hook: The last hook that it entered.
         still: Seconds since then.
-        waiting: Whether its main thread is inside a collective, or a backward pass, which has some.
+        waiting: Seconds for which its main thread has been seen inside a collective, or a backward pass, which has
+            some; None while it works.
         line: What its main thread is doing, as `file.py:12 (function)`.
         written: When it wrote this, in seconds since 1970.
     """
@@ -43,7 +44,7 @@ class Heartbeat:
     place: Place
     hook: str
     still: float
-    waiting: bool
+    waiting: float | None
     line: str
     written: float
 
@@ -82,7 +83,7 @@ def holding_up(
     """The ranks for which `rank` has waited longer than `limit`; empty while it works or somebody makes progress.
 
     Those are behind the foremost rank and do not move. At equal places they are those that are not waiting; all of
-    them, if each waits for another.
+    them, if each waits for another. There the wait counts from where it began: before it, all may have worked for long.
 
     Args:
         beats: of the ranks that have written; who has not is behind.
@@ -101,9 +102,11 @@ def holding_up(
     if behind:
         # Of those behind, one may wait for another: the foremost judges.
         return behind if mine.place == front else []
-    if not mine.waiting or len(stuck) < world:
+    waits = [beats[r].waiting for r in stuck]
+    if mine.waiting is None or mine.waiting < limit or len(stuck) < world:
         return []
-    return [r for r in stuck if not beats[r].waiting] or stuck
+    working = [r for r, waited in zip(stuck, waits, strict=True) if waited is None]
+    return working or (stuck if all(waited >= limit for waited in waits if waited is not None) else [])
 
 
 def sentence(beats: Mapping[int, Heartbeat], hung: list[int], rank: int, world: int, folder: Path) -> str:

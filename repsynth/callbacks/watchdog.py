@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 
 import lightning.pytorch as pl
 import psutil
@@ -196,6 +197,7 @@ class _Watch(threading.Thread):
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._born = psutil.Process().create_time()
         self._ended = threading.Event()
+        self._began_to_wait: tuple[heartbeats.Place, float] | None = None
 
     def run(self) -> None:
         """Look until the run ends."""
@@ -243,10 +245,20 @@ class _Watch(threading.Thread):
             place=place,
             hook=hook,
             still=still,
-            waiting=heartbeats.is_waiting(frame),
+            waiting=self._waiting(place, frame),
             line=heartbeats.line_of(frame),
             written=time.time(),
         )
+
+    def _waiting(self, place: heartbeats.Place, frame: FrameType | None) -> float | None:
+        """Seconds for which every look at this place found the watched thread waiting; None if this one does not."""
+        if not heartbeats.is_waiting(frame):
+            self._began_to_wait = None
+            return None
+        now = time.monotonic()
+        if self._began_to_wait is None or self._began_to_wait[0] != place:
+            self._began_to_wait = place, now
+        return now - self._began_to_wait[1]
 
     def _end_run(self, beats: dict[int, Heartbeat], hung: list[int]) -> None:
         try:

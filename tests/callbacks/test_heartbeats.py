@@ -17,10 +17,19 @@ from repsynth.errors import UserError
 LIMIT, NOW = 100.0, 5000.0
 
 
-def beat(rank: int, place: Place, still: float = 150.0, waiting: bool = False, age: float = 0.0) -> Heartbeat:
+def beat(
+    rank: int,
+    place: Place,
+    still: float = 150.0,
+    waiting: bool = False,
+    age: float = 0.0,
+    waited: float | None = None,
+) -> Heartbeat:
+    """One that waits has done so all the time, or for `waited` seconds of it."""
     line = f"method.py:{rank} (step)"
+    seconds = (still if waited is None else waited) if waiting else None
     return Heartbeat(
-        rank, "node7", 100 + rank, 1.0, place, "on_train_batch_start", still, waiting, line, NOW - age
+        rank, "node7", 100 + rank, 1.0, place, "on_train_batch_start", still, seconds, line, NOW - age
     )
 
 
@@ -63,6 +72,17 @@ def test_long_work_of_all_ranks_is_left_alone() -> None:
     assert ask(beat(0, (7, 2, 0)), beat(1, (7, 2, 0), waiting=True)) == []
 
 
+def test_the_first_to_end_long_work_has_not_waited_long() -> None:
+    late = beat(1, (7, 2, 0))
+    assert ask(beat(0, (7, 2, 0), waiting=True, waited=0.0), late) == []
+    assert ask(beat(0, (7, 2, 0), waiting=True, waited=99.0), late) == []
+    assert ask(beat(0, (7, 2, 0), waiting=True, waited=100.0), late) == [1]
+
+
+def test_one_that_has_just_come_to_those_that_wait_ends_nothing() -> None:
+    assert ask(beat(0, (7, 0, 2), waiting=True), beat(1, (7, 0, 2), waiting=True, waited=0.0)) == []
+
+
 def test_ranks_that_all_wait_are_named_together() -> None:
     assert ask(beat(0, (7, 0, 2), waiting=True), beat(1, (7, 0, 2), waiting=True)) == [0, 1]
 
@@ -87,9 +107,9 @@ def test_files_round_trip_and_broken_ones_count_as_missing(tmp_path: Path) -> No
 
 def test_the_sentence_tells_who_where_and_how_long() -> None:
     now = time.time()
-    mine = Heartbeat(0, "node7", 100, 1.0, (7, 0, 2), "on_before_backward", 150.0, True, "a.py:1 (f)", now)
+    mine = Heartbeat(0, "node7", 100, 1.0, (7, 0, 2), "on_before_backward", 150.0, 150.0, "a.py:1 (f)", now)
     frozen = Heartbeat(
-        1, "node8", 101, 1.0, (7, 0, 1), "on_train_batch_start", 0.0, False, "b.py:2 (g)", now - 150
+        1, "node8", 101, 1.0, (7, 0, 1), "on_train_batch_start", 0.0, None, "b.py:2 (g)", now - 150
     )
     text = sentence({0: mine, 1: frozen}, [1, 2], 0, 3, Path("runs/x/heartbeats/abc"))
     assert text == (
