@@ -1,14 +1,13 @@
-"""Data in shards and the work of one rank, without Lightning, so that ranks start fast."""
+"""Data in shards and the work of one rank, without Lightning."""
 
 import json
-import os
-import socket
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from distributed.ranks import rank
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from repsynth.metrics.scores import Scores
@@ -46,12 +45,6 @@ def loader(count: int, rank: int = 0, world: int = 1, batch_size: int = 2) -> Da
     return DataLoader(Pictures(count), batch_size, sampler=Shard(count, rank, world))
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
 def rows_of(count: int, batch_size: int, rank: int, world: int, scores: Scores) -> list[Row]:
     rows: list[Row] = []
     for batch in loader(count, rank, world, batch_size):
@@ -62,14 +55,12 @@ def rows_of(count: int, batch_size: int, rank: int, world: int, scores: Scores) 
 GRID = list(product(range(1, 10), range(1, 5)))
 
 
-def one_rank(rank: int, world: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+def gather_as_rank(world: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", rank=rank(), world_size=world)
     scores = Scores(["psnr", "ssim"])
     found = {}
     for count, batch_size in GRID:
-        rows = gather(rows_of(count, batch_size, rank, world, scores))
+        rows = gather(rows_of(count, batch_size, rank(), world, scores))
         means = [figure.mean for figure in summarize(scores.names, rows).values()]
         found[f"{count} {batch_size}"] = ([name for name, _ in rows], means)
-    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    (folder / f"{rank()}.json").write_text(json.dumps(found))

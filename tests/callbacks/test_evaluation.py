@@ -1,16 +1,13 @@
 import csv
 import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-import torch.multiprocessing as mp
+from distributed.ranks import rank, run_ranks
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,7 +23,7 @@ from repsynth.metrics.psnr import psnr
 from repsynth.metrics.scores import Scores
 from repsynth.metrics.table import gather, summarize
 
-from .ranks import GRID, Pictures, free_port, loader, one_rank, rows_of
+from .ranks import GRID, Pictures, gather_as_rank, loader, rows_of
 
 
 class Toy(pl.LightningModule):
@@ -260,7 +257,7 @@ def test_repeated_samples_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("world", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_each_sample_counts_once_for_every_size_batch_and_number_of_ranks(world: int, tmp_path: Path) -> None:
-    mp.spawn(one_rank, (world, free_port(), str(tmp_path)), nprocs=world)
+    run_ranks(world, gather_as_rank, world, tmp_path)
     scores = Scores(["psnr", "ssim"])
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(world)]
     assert len(ranks[0]) == 36
@@ -318,48 +315,15 @@ COUNTS = (1, 5)
 """One sample leaves the second rank without any."""
 
 
-def main_of_a_rank(root: str) -> None:
-    torch.set_num_threads(1)
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+def train_and_fail(root: Path, world: int) -> None:
     for count in COUNTS:
-        (Path(root) / str(count)).mkdir(exist_ok=True)
-        train_on_ranks(Path(root) / str(count), rank, world, count)
-    fail_on_ranks(Path(root), rank, world)
-    # A thread of gloo that lets go of a tensor while the interpreter ends aborts the process.
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def start_rank(root: Path, rank: int, world: int, port: int) -> subprocess.Popen[str]:
-    code = (
-        f"import repsynth, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        f"from tests.callbacks import test_evaluation; test_evaluation.main_of_a_rank({str(root)!r})"
-    )
-    place = {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ | place | address,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+        (root / str(count)).mkdir(exist_ok=True)
+        train_on_ranks(root / str(count), rank(), world, count)
+    fail_on_ranks(root, rank(), world)
 
 
 def test_ddp_training_with_uneven_and_empty_shards(tmp_path: Path) -> None:
-    port = free_port()
-    ranks = [start_rank(tmp_path, rank, 2, port) for rank in range(2)]
-    try:
-        outputs = [process.communicate(timeout=200)[0] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(outputs)
+    run_ranks(2, train_and_fail, tmp_path, 2)
     for count in COUNTS:
         check_ranks(tmp_path / str(count), count)
 
