@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from repsynth.datamodules.resizing import resized_shape
-from repsynth.modules.hidt.options import Border
+from repsynth.modules.hidt.options import Border, Stacking
 from repsynth.modules.hidt.preparation import resized
 
 
@@ -41,8 +41,8 @@ def shifted_crops(photo: np.ndarray, working_size: int, factor: int, border: Bor
     )
 
 
-def stack_of(crops: Tensor, factor: int, border: Border = "black") -> Tensor:
-    """Put translated crops back to their shifts and stack their colours.
+def stack_of(crops: Tensor, factor: int, border: Border = "black", stacking: Stacking = "pasted") -> Tensor:
+    """Stack the colours of translated crops; pasted, they are put back to their shifts before.
 
     The official code enlarges every crop f times, pastes it at its shift into a canvas of `(f h + f) x (f w + f)` and
     reduces that to h x w by taking the nearest pixel. So row i of the stack is row `(f i + f i // h - v) // f` of a
@@ -52,11 +52,14 @@ def stack_of(crops: Tensor, factor: int, border: Border = "black") -> Tensor:
     Args:
         crops: [B, f^2, 3, h, w] in [0, 1].
         factor: f.
-        border: what is outside of a crop.
+        border: what is outside of a crop that is pasted.
+        stacking: see above.
 
     Returns:
         [B, 3 f^2, h, w] in [-1, 1], the colours of crop 0, then those of crop 1 and so on.
     """
+    if stacking == "plain":
+        return crops.mul(2).sub_(1).flatten(1, 2)
     rows, columns = (_places(side, factor, crops.device) for side in crops.shape[-2:])
     stack = torch.empty_like(crops)
     for number, (right, down) in enumerate(_shifts(factor)):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from repsynth.modules.hidt.content_encoder import Content
-from repsynth.modules.hidt.crops import shifted_crops, stack_of
+from repsynth.modules.hidt.crops import shifted_crops
 from repsynth.modules.hidt.enhancer import Enhancer
 from repsynth.modules.hidt.generator import HiDTGenerator
 from repsynth.modules.hidt.options import EnhancementOptions, PhotoOptions
@@ -46,7 +46,7 @@ def enhanced_translations(
         contents = [content.compact() for content in contents]
     for style in styles.to(generator.device):
         translated = translated_crops(generator, contents, style)
-        stack = stack_of(translated[None], enhancer.factor, enhancement.border)
+        stack = enhancer.stack(translated[None], enhancement.border)
         yield to_unit(enhanced_stack(enhancer, stack, enhancement))[0]
 
 

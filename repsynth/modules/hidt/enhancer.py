@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repsynth.geometry.precision import full_precision
-from repsynth.modules.hidt.options import EnhancerOptions
+from repsynth.modules.hidt.crops import stack_of
+from repsynth.modules.hidt.interpolating_start import interpolate
+from repsynth.modules.hidt.options import Border, EnhancerOptions, Padding
 from repsynth.nn.layout import laid_out
+from repsynth.nn.reflection import ReflectedConv2d
 
 SLOPE, RESIDUAL = 0.2, 0.2
 """Of every leaky ReLU; what a block's result is multiplied by before its input is added."""
@@ -17,7 +20,9 @@ _FIRST_WEIGHTS = 0.1
 """Blocks start near the identity (ESRGAN)."""
 
 
-def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+def _conv(channels_in: int, channels_out: int, padding: Padding) -> nn.Conv2d:
+    if padding == "reflect":
+        return ReflectedConv2d(channels_in, channels_out, 3, margin=1)
     return nn.Conv2d(channels_in, channels_out, 3, padding=1)
 
 
@@ -26,10 +31,12 @@ class _DenseBlock(nn.Module):
 
     CONVS = 5
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, width: int, growth: int, padding: Padding) -> None:
         super().__init__()
         outputs = [*(self.CONVS - 1) * [growth], width]
-        self.convs = nn.ModuleList(_conv(width + i * growth, after) for i, after in enumerate(outputs))
+        self.convs = nn.ModuleList(
+            _conv(width + i * growth, after, padding) for i, after in enumerate(outputs)
+        )
         for conv in cast("list[nn.Conv2d]", self.convs):
             nn.init.kaiming_normal_(conv.weight).data.mul_(_FIRST_WEIGHTS)
             assert conv.bias is not None
@@ -47,9 +54,9 @@ class _Block(nn.Module):
 
     DENSE = 3
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, width: int, growth: int, padding: Padding) -> None:
         super().__init__()
-        self.dense = nn.ModuleList(_DenseBlock(width, growth) for _ in range(self.DENSE))
+        self.dense = nn.ModuleList(_DenseBlock(width, growth, padding) for _ in range(self.DENSE))
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -59,7 +66,9 @@ class _Block(nn.Module):
 
 
 class Enhancer(nn.Module):
-    """Residual-in-residual dense blocks at the working size, then pixel shuffles. Zero padding, no normalisation.
+    """Residual-in-residual dense blocks at the working size, then pixel shuffles. No normalisation.
+
+    It starts as an interpolation of the crops (`interpolating_start`).
 
     Args:
         options: see `EnhancerOptions`.
@@ -71,14 +80,16 @@ class Enhancer(nn.Module):
     def __init__(self, options: EnhancerOptions = EnhancerOptions()) -> None:  # noqa: B008  frozen
         super().__init__()
         options.check()
-        self.factor = options.factor
-        width = options.width
-        self.first = _conv(3 * self.factor**2, width)
-        self.blocks = nn.ModuleList(_Block(width, options.growth) for _ in range(options.blocks))
-        self.trunk = _conv(width, width)
-        self.ups = nn.ModuleList(_conv(width, 4 * width) for _ in range(int(math.log2(self.factor))))
-        self.fine = _conv(width, width)
-        self.last = _conv(width, 3)
+        self.factor, self.stacking = options.factor, options.stacking
+        width, padding = options.width, options.padding
+        self.first = _conv(3 * self.factor**2, width, padding)
+        self.blocks = nn.ModuleList(_Block(width, options.growth, padding) for _ in range(options.blocks))
+        self.trunk = _conv(width, width, padding)
+        self.ups = nn.ModuleList(_conv(width, 4 * width, padding) for _ in range(int(math.log2(self.factor))))
+        self.fine = _conv(width, width, padding)
+        self.last = _conv(width, 3, padding)
+        later = [*cast("list[nn.Conv2d]", list(self.ups)), self.fine, self.last]
+        interpolate(self.first, self.trunk, later, SLOPE, self.stacking)
 
     @property
     def features_halo(self) -> int:
@@ -92,6 +103,10 @@ class Enhancer(nn.Module):
         for _ in self.ups:
             radius = -(-radius // 2) + 1
         return radius
+
+    def stack(self, crops: Tensor, border: Border) -> Tensor:
+        """Stack translated crops [B, f^2, 3, h, w] in [0, 1] to what the network takes, see `crops.stack_of`."""
+        return stack_of(crops, self.factor, border, self.stacking)
 
     def features(self, stack: Tensor) -> Tensor:
         """Map a stack [B, 3 f^2, h, w] in [-1, 1] to features [B, width, h, w]."""

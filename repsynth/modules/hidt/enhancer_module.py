@@ -18,7 +18,6 @@ from repsynth.losses.perceptual import PerceptualLoss
 from repsynth.losses.reconstruction import l1
 from repsynth.modules.alternating_steps import AlternatingOptions, AlternatingSteps
 from repsynth.modules.hidt.batch_crops import batch_crops, enlarged, reduced
-from repsynth.modules.hidt.crops import stack_of
 from repsynth.modules.hidt.enhancer import Enhancer
 from repsynth.modules.hidt.generator import HiDTGenerator
 from repsynth.modules.hidt.learning import (
@@ -221,7 +220,7 @@ class HiDTEnhancer(AlternatingSteps):
                 torch.stack([decoded(self.generator, content, each) for each in wanted.unbind(1)], dim=1)
             )
         translated = torch.cat(made).unflatten(0, crops.shape[:2]).transpose(1, 2)
-        return stack_of(translated.flatten(0, 1), factor, self.border).unflatten(0, styles.shape[:2])
+        return self.enhancer.stack(translated.flatten(0, 1), self.border).unflatten(0, styles.shape[:2])
 
     def enhanced(self, stacks: Tensor) -> Tensor:
         """Return what the enhancer makes of stacks [B, S, 3 f^2, h, w]: [B, S, 3, f h, f w], about [-1, 1]."""
@@ -252,12 +251,17 @@ class HiDTEnhancer(AlternatingSteps):
                 self.discriminator(enhanced[:, 1]).scores
             )
         if weights.consistency:
-            terms["consistency"] = crops_consistency(enhanced[:, 1], stacks[:, 1])
+            terms["consistency"] = self._consistency(enhanced[:, 1], stacks[:, 1])
         loss, values = weighted(terms, weights)
         if self.perceptual is not None:
             values[f"train/{self.perceptual.name}"] = values.pop("train/perceptual")
         self.log_dict(values, batch_size=len(photos))
         return loss
+
+    def _consistency(self, enhanced: Tensor, stacks: Tensor) -> Tensor:
+        """Of images [B, 3, f h, f w], about [-1, 1], with the stacks [B, 3 f^2, h, w] that they were made of."""
+        crops = batch_crops((enhanced.float() + 1) / 2, self.enhancer.factor, self.border)
+        return crops_consistency(self.enhancer.stack(crops, self.border), stacks)
 
     def discriminator_loss(self, photos: Tensor, enhanced: Tensor) -> Tensor:
         """Log and return the discriminator's loss on photos, and on [B, S, 3, f h, f w] that were made of them."""

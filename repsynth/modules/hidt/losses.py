@@ -122,19 +122,17 @@ def discriminators_loss(real: Verdicts, fake: Verdicts) -> Tensor:
     ) + least_squares_discriminator_loss(real.conditional.scores, fake.conditional.scores)
 
 
-def crops_consistency(enhanced: Tensor, stack: Tensor) -> Tensor:
-    """Return the mean absolute difference of an enhanced image and the translated crops it is made of, a scalar.
+def crops_consistency(again: Tensor, stack: Tensor) -> Tensor:
+    """Return the mean absolute difference of two stacks [B, 3 f^2, h, w], a float32 scalar.
 
-    For images without a truth: the enhanced one reduced by averaging is compared with the mean of the crops where the
-    stack puts them. The first row and column do not count, where some crops may be black.
+    For images without a truth: the crops of the enhanced image must be those that it was made of. The outermost rows
+    and columns do not count, where some crops see what is outside.
 
     Args:
-        enhanced: [B, 3, f h, f w], about [-1, 1].
-        stack: [B, 3 f^2, h, w] in [-1, 1].
+        again: of the crops of the enhanced image.
+        stack: what it was made of.
     """
-    factor = enhanced.shape[-1] // stack.shape[-1]
-    mean = stack.float().unflatten(1, (factor**2, 3)).mean(1)
-    return l1(F.avg_pool2d(enhanced.float(), factor)[..., 1:, 1:], mean[..., 1:, 1:])
+    return l1(again[..., 1:-1, 1:-1], stack[..., 1:-1, 1:-1])
 
 
 def absolute_feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,13 @@ Border = Literal["black", "reflect"]
 """What lies outside of a photo and of its translated crops: black, as the released enhancer was trained with, which
 can leave dark lines at the edges of its images; or the photo reflected and the crops' outermost pixels."""
 
+Stacking = Literal["pasted", "plain"]
+"""How translated crops are stacked: moved by up to a pixel in parts of the image, which the released enhancer was
+trained with (`crops.stack_of`); or as they are, each the image at its own shift everywhere."""
+
+Padding = Literal["zeros", "reflect"]
+"""What the enhancer's convolutions see outside: grey, as the released one does, or the reflected activations."""
+
 
 @dataclass(frozen=True)
 class GeneratorOptions:
@@ -116,19 +123,24 @@ class EnhancerOptions:
 
     Args:
         factor: how much larger its images are, a power of 2; it merges the square of that many translated crops.
-        width: channels between the blocks.
+        width: channels between the blocks, 6 of which carry a picture at first.
         blocks: residual-in-residual dense blocks.
         growth: channels that every convolution of a dense block adds.
+        stacking: see `Stacking`; plain is easier to learn.
+        padding: see `Padding`; reflect leaves no frame around images.
     """
 
     factor: int = 4
     width: int = 64
     blocks: int = 5
     growth: int = 32
+    stacking: Stacking = "pasted"
+    padding: Padding = "zeros"
 
     def check(self, section: str = "model.enhancer") -> None:
         """Raise UserError for an option out of its range."""
-        require_at_least(section, 1, width=self.width, growth=self.growth)
+        require_at_least(section, 6, width=self.width)
+        require_at_least(section, 1, growth=self.growth)
         require_at_least(section, 0, blocks=self.blocks)
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise UserError(

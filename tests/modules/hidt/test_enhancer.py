@@ -79,7 +79,7 @@ def test_factors_that_are_no_power_of_two(factor: int) -> None:
         tiny_enhancer(factor=factor)
 
 
-@pytest.mark.parametrize(("option", "least"), [("width", 1), ("growth", 1), ("blocks", 0)])
+@pytest.mark.parametrize(("option", "least"), [("width", 6), ("growth", 1), ("blocks", 0)])
 def test_other_options(option: str, least: int) -> None:
     with pytest.raises(
         UserError, match=rf"model\.enhancer\.{option} is {least - 1}; expected at least {least}"

@@ -3,8 +3,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from repsynth.errors import UserError
+from repsynth.modules.hidt.batch_crops import batch_crops
+from repsynth.modules.hidt.crops import stack_of
 from repsynth.modules.hidt.discriminators import Verdicts
 from repsynth.modules.hidt.losses import (
     adversarial_loss,
@@ -15,6 +18,7 @@ from repsynth.modules.hidt.losses import (
     segmentation_loss,
     style_distribution_loss,
 )
+from repsynth.modules.hidt.options import Border
 from repsynth.modules.hidt.palette import COLOURS
 from repsynth.modules.hidt.passes import Passes, run_passes
 from repsynth.nn.patch_discriminator import Judgement
@@ -162,12 +166,20 @@ def test_adversarial_losses_by_hand() -> None:
     assert discriminators_loss(real, fake).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("border", ["black", "reflect"])
 @pytest.mark.parametrize("factor", [2, 4])
-def test_crops_consistency(factor: int) -> None:
-    base = torch.rand(2, 3, 5, 6)
-    stack = (base[:, None] + torch.zeros(factor**2, 1, 1, 1)).flatten(1, 2).clone()
-    stack[:, :, 0] = -1
-    stack[..., 0] = -1
-    enhanced = base.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    assert crops_consistency(enhanced, stack).item() == pytest.approx(0, abs=1e-6)
-    assert crops_consistency(enhanced + 0.25, stack).item() == pytest.approx(0.25, rel=1e-5)
+def test_crops_consistency(factor: int, border: Border) -> None:
+    image = torch.rand(2, 3, 8 * factor, 9 * factor)
+    stack = stack_of(batch_crops(image, factor, border), factor, border)
+    enhanced = 2 * image - 1
+    assert crops_consistency(enhanced, stack, border).item() == pytest.approx(0, abs=1e-6)
+    assert crops_consistency(enhanced + 0.25, stack, border).item() == pytest.approx(0.25, rel=0.01)
+    # A blurred image has other crops.
+    blurred = F.avg_pool2d(enhanced, 2 * factor + 1, 1, factor, count_include_pad=False)
+    assert crops_consistency(blurred, stack, border).item() > 0.05
+
+
+def test_crops_consistency_teaches_the_enhanced_image() -> None:
+    enhanced = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    crops_consistency(enhanced, torch.rand(1, 12, 8, 8)).backward()
+    assert enhanced.grad is not None and enhanced.grad[..., 4:-4, 4:-4].count_nonzero() > 0

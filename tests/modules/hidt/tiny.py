@@ -32,7 +32,7 @@ def tiny_discriminators(**options: Any) -> HiDTDiscriminators:  # noqa: ANN401
 
 def tiny_enhancer(**options: Any) -> Enhancer:  # noqa: ANN401
     torch.manual_seed(0)
-    return Enhancer(EnhancerOptions(**({"width": 4, "blocks": 1, "growth": 3} | options)))
+    return Enhancer(EnhancerOptions(**({"width": 8, "blocks": 1, "growth": 3} | options)))
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:

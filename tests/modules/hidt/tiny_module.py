@@ -22,7 +22,7 @@ from .tiny import OPTIONS
 
 GENERATOR = OPTIONS | {"style_downsamplings": 2}
 DISCRIMINATOR = {"width": 4, "levels": 2, "scales": 2}
-ENHANCER = {"factor": 2, "width": 4, "blocks": 1, "growth": 3}
+ENHANCER = {"factor": 2, "width": 8, "blocks": 1, "growth": 3}
 
 
 def tiny_hidt(
