@@ -39,29 +39,33 @@ def rows_of(
 
     def cells(wanted: Tensor) -> list[Panel]:
         made = relit(generator, None, photo, wanted, options, Progress())
-        return [Panel(_cell(picture, side)) for picture in made]
+        return [Panel(cell(picture, side)) for picture in made]
 
-    pictures = [Panel(_cell(photo, side)), *cells(torch.cat((own[None], styles)))]
+    pictures = [Panel(cell(photo, side)), *cells(torch.cat((own[None], styles)))]
     path = style_path(torch.cat((own[None], styles)), len(pictures), timing="eased")
     return [pictures, cells(path)]
 
 
-def _cell(picture: np.ndarray, side: int) -> np.ndarray:
+def cell(picture: np.ndarray, side: int) -> np.ndarray:
     """The middle of a picture [3, H, W], uint8 [side, side, 3]."""
     small = resize_short_side(picture, side, "lanczos")
     top, left = ((length - side) // 2 for length in small.shape[1:])
     return np.ascontiguousarray(small[:, top : top + side, left : left + side].transpose(1, 2, 0))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def sheet_parser(doc: str | None, side: int) -> argparse.ArgumentParser:
+    """What a sheet is made of, with so many pixels for a cell."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("photographs")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--working-size", type=int, default=64, help="of the training")
-    parser.add_argument("--side", type=int, default=192, help="of a cell")
+    parser.add_argument("--side", type=int, default=side, help="of a cell")
+    return parser
+
+
+def main() -> None:
+    parser = sheet_parser(__doc__, 192)
     parser.add_argument("--detail", action="store_true", help="with the photographs' own detail")
     options = parser.parse_args()
     generator = network_of(options.run)

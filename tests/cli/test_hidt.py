@@ -27,7 +27,7 @@ TINY = [
     "--trainer.enable_progress_bar=false",
 ]
 STAGE = [*TINY, "--data.image_size=32", "--data.train_samples=4"]  # LPIPS needs 31 pixels
-ENHANCER = [*TINY, "--model.enhancer.width=4", "--model.enhancer.blocks=0", "--data.image_size=64"]
+ENHANCER = [*TINY, "--model.enhancer.width=8", "--model.enhancer.blocks=0", "--data.image_size=64"]
 ENHANCER += ["--data.train_samples=2"]
 FIGURES = {"psnr", "ssim", "lpips_random"}
 

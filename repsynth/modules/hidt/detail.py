@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+RADIUS = 4
+"""Of the windows, in pixels of a translation at the working size."""
+
 
 @torch.no_grad()
 def with_detail(
     photo: Tensor,
     reduced: Tensor,
     translation: Tensor,
-    radius: int = 4,
+    radius: int = RADIUS,
     epsilon: float = 1e-4,
     rows_at_once: int = 256,
 ) -> Tensor:
@@ -24,7 +27,7 @@ def with_detail(
         photo: [3, H, W], uint8 or float in [0, 1].
         reduced: [3, h, w] in [0, 1], the photo as it was translated.
         translation: [3, h, w] in [0, 1].
-        radius: of the square windows, in pixels of the small size.
+        radius: of the square windows, in pixels of the small size; windows that see no more than blur give blur.
         epsilon: added to the variances of colours; contrasts below its root are smoothed.
         rows_at_once: rows of the result computed at a time.
     """
@@ -61,8 +64,9 @@ def _covariance(x: Tensor, y: Tensor, mean_x: Tensor, mean_y: Tensor, radius: in
 
 def _box(x: Tensor, radius: int) -> Tensor:
     """Mean of x [C, h, w] over the part of a square window that is inside of the image."""
-    side = 2 * radius + 1
-    return F.avg_pool2d(x[None], side, stride=1, padding=radius, count_include_pad=False)[0]
+    for window, margin in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        x = F.avg_pool2d(x, window, stride=1, padding=margin, count_include_pad=False)
+    return x
 
 
 def _enlarged(coefficients: Tensor, start: int, stop: int, height: int, width: int) -> Tensor:

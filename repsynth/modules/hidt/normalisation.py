@@ -69,7 +69,8 @@ def instance_normalised(
     """
     if source is None and x.is_contiguous():
         return _fused(x, modulation)
-    if source is None and not x.is_cuda and x.is_contiguous(memory_format=torch.channels_last):
+    alike = not x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
+    if source is None and alike and not torch.is_grad_enabled():
         return _fused_by_image(x, modulation)
     return _normalised(x, (2, 3), _channel_deviation, modulation, source)
 
@@ -86,26 +87,37 @@ def layer_normalised(x: Tensor, norm: TotalLayerNorm, source: Source | None = No
 
 def _fused(x: Tensor, modulation: Modulation | None) -> Tensor:
     """Batch norm of one image whose channels are those of all images; keeps x alone for the gradient."""
-    shift, scale = (part if part is None else part.flatten() for part in _of_images(modulation, len(x)))
+    shift, scale = (part if part is None else part.flatten() for part in _of_images(x, modulation))
     one = x.reshape(1, -1, *x.shape[2:])
     return F.batch_norm(one, None, None, scale, shift, training=True, eps=EPSILON).view_as(x)
 
 
 def _fused_by_image(x: Tensor, modulation: Modulation | None) -> Tensor:
     """Batch norm of each image; on a CPU faster than all images as one, where the channels of a pixel lie together."""
-    shifts, scales = _of_images(modulation, len(x))
-    images = []
+    shifts, scales = _of_images(x, modulation)
+    y, statistics = torch.empty_like(x), _unused_statistics(x if scales is None else scales)
     for n in range(len(x)):
         shift, scale = (part if part is None else part[n] for part in (shifts, scales))
-        images.append(F.batch_norm(x[n : n + 1], None, None, scale, shift, training=True, eps=EPSILON))
-    return images[0] if len(images) == 1 else torch.cat(images)
+        torch.native_batch_norm(
+            x[n : n + 1], scale, shift, None, None, True, 0, EPSILON, out=(y[n : n + 1], *statistics)
+        )
+    return y
 
 
-def _of_images(modulation: Modulation | None, count: int) -> tuple[Tensor | None, Tensor | None]:
-    """Shift and scale [B, C] of each of B images."""
+def _unused_statistics(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Where mean and deviation of channels go, in the type of a tensor [B, C, ...]."""
+    return like.new_empty(like.shape[1]), like.new_empty(like.shape[1])
+
+
+def _of_images(x: Tensor, modulation: Modulation | None) -> tuple[Tensor | None, Tensor | None]:
+    """Shift and scale [B, C] of each image of x, in float32 or wider: on a CPU statistics have the type of these."""
+    wide = torch.promote_types(x.dtype, torch.float32)
     if modulation is None:
-        return None, None
-    return modulation.shift.expand(count, -1), modulation.scale.expand(count, -1)
+        if x.dtype == wide:
+            return None, None
+        channels = (1, x.shape[1])
+        modulation = Modulation(x.new_zeros(channels, dtype=wide), x.new_ones(channels, dtype=wide))
+    return modulation.shift.to(wide).expand(len(x), -1), modulation.scale.to(wide).expand(len(x), -1)
 
 
 def _normalised(

@@ -45,6 +45,12 @@ def test_what_is_outside_of_a_crop() -> None:
         )
 
 
+def test_plain_stacks_hold_the_crops_as_they_are() -> None:
+    crops = torch.rand(2, 4, 3, 5, 7)
+    stack = stack_of(crops, 2, "black", "plain")
+    torch.testing.assert_close((stack + 1) / 2, torch.cat(list(crops.unbind(1)), dim=1))
+
+
 def test_a_crop_that_is_not_shifted_stays() -> None:
     crops = torch.rand(1, 16, 3, 16, 16)
     torch.testing.assert_close(stack_of(crops, 4)[:, :3], 2 * crops[:, 0] - 1, atol=0, rtol=0)

@@ -17,7 +17,18 @@ def test_released_size() -> None:
     assert (enhancer.features_halo, enhancer.enlarging_halo) == (77, 2)
 
 
-@pytest.mark.parametrize("options", [{}, {"factor": 2}, {"factor": 8}, {"blocks": 0}, {"blocks": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"factor": 2},
+        {"factor": 8},
+        {"blocks": 0},
+        {"blocks": 2},
+        {"stacking": "plain"},
+        {"padding": "reflect"},
+    ],
+)
 def test_every_option_builds_a_network_that_learns(options: dict[str, Any]) -> None:
     enhancer = tiny_enhancer(**options)
     factor = enhancer.factor
@@ -45,6 +56,18 @@ def test_halos_are_what_the_two_halves_depend_on(factor: int) -> None:
         assert (seen.min().item(), seen.max().item()) == (first - halo, last + halo)
 
 
+def test_reflection_leaves_no_frame() -> None:
+    """Images of one colour, which everything outside but the same colour gives an edge."""
+
+    def spread(padding: str) -> float:
+        with torch.no_grad():
+            image = tiny_enhancer(padding=padding)(torch.full((1, 48, 8, 8), 0.75))
+        return image.std((2, 3)).max().item()
+
+    assert spread("reflect") < 1e-3
+    assert spread("zeros") > 0.05
+
+
 def test_blocks_start_near_the_identity() -> None:
     torch.manual_seed(0)
     enhancer = Enhancer()
@@ -52,9 +75,10 @@ def test_blocks_start_near_the_identity() -> None:
     assert (enhancer.blocks[0](x) - 1.2 * x).abs().max() < 0.05 * x.abs().max()
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("tile", [1, 4, 7, 100])
-def test_tiles_give_the_whole(tile: int) -> None:
-    enhancer, stack = tiny_enhancer(), torch.randn(2, 48, 11, 9)
+def test_tiles_give_the_whole(tile: int, padding: str) -> None:
+    enhancer, stack = tiny_enhancer(padding=padding), torch.randn(2, 48, 11, 9)
     whole = enhanced_stack(enhancer, stack, EnhancementOptions(tile=None))
     tiled = enhanced_stack(enhancer, stack, EnhancementOptions(tile=tile))
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from distributed.harness import make_trainer
+from torch import Tensor
 from torch.nn import functional as F
 
 from repsynth.callbacks.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ from repsynth.modules.hidt.enhancement import enhanced_translations
 from repsynth.modules.hidt.enhancer_module import HiDTEnhancer
 from repsynth.modules.hidt.learning import EnhancerLossWeights, JudgeOptions, LearningOptions
 from repsynth.modules.hidt.losses import absolute_feature_matching
-from repsynth.modules.hidt.options import EnhancerOptions, GeneratorOptions, PhotoOptions
+from repsynth.modules.hidt.options import Border, EnhancerOptions, GeneratorOptions, PhotoOptions, Stacking
 from repsynth.modules.hidt.translation import style_of
 
 from .tiny import photo
@@ -120,6 +121,29 @@ def test_how_many_crops_are_translated_at_once_changes_nothing(at_once: int) -> 
     assert max(sizes) <= at_once and sum(sizes) == 3 * 4
     other = tiny_enhancing(crops_at_once=100)
     torch.testing.assert_close(found, other.stacks(photos, other.wanted_styles(photos)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stacking", ["pasted", "plain"])
+@pytest.mark.parametrize("border", ["black", "reflect"])
+def test_images_without_a_truth_are_held_to_their_crops(stacking: Stacking, border: Border) -> None:
+    weights = only(EnhancerLossWeights, l1=1.0, consistency=1.0)
+    module = silent(tiny_enhancing({"stacking": stacking}, weights, border=border))
+    photos, others = torch.rand(2, 2, 3, 16, 16)
+    stacks = torch.stack(
+        [module.enhancer.stack(batch_crops(images, 2, border), border) for images in (photos, others)], dim=1
+    )
+
+    def loss(of_others: Tensor) -> Tensor:
+        enhanced = torch.stack((photos, of_others), dim=1) * 2 - 1
+        found: Tensor = module.enhancer_loss(photos, enhanced, stacks)
+        return found
+
+    assert loss(others).item() == pytest.approx(0, abs=1e-6)
+    blurred = F.avg_pool2d(others, 5, 1, 2, count_include_pad=False).requires_grad_()
+    blurred_loss = loss(blurred)
+    blurred_loss.backward()
+    assert blurred_loss.item() > 0.05
+    assert blurred.grad is not None and (blurred.grad[..., 4:-4, 4:-4] != 0).float().mean() > 0.9
 
 
 def test_what_each_term_compares() -> None:

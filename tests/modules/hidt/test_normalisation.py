@@ -27,15 +27,18 @@ def plainly(x: Tensor, modulation: Modulation | None) -> Tensor:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_instance_norm_by_a_plain_loop(layout: torch.memory_format, adaptive: bool) -> None:
+@pytest.mark.parametrize("learns", [False, True])
+def test_instance_norm_by_a_plain_loop(layout: torch.memory_format, adaptive: bool, learns: bool) -> None:
     x = (5 * torch.randn(2, 3, 6, 5) + 2).to(memory_format=layout)
     modulation = Modulation(torch.randn(2, 3), torch.randn(2, 3)) if adaptive else None
-    found = instance_normalised(x, modulation)
+    with torch.set_grad_enabled(learns):
+        found = instance_normalised(x, modulation)
     torch.testing.assert_close(found, plainly(x, modulation), atol=1e-5, rtol=1e-5)
     assert found.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@torch.no_grad()
 def test_one_modulation_serves_all_images(layout: torch.memory_format) -> None:
     x = torch.randn(2, 3, 6, 5).to(memory_format=layout)
     shift, scale = torch.randn(1, 3), torch.randn(1, 3)
@@ -72,14 +75,18 @@ def test_constant_activations_have_finite_gradients() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_half_precision_has_float32_statistics(layout: torch.memory_format) -> None:
+@pytest.mark.parametrize("learns", [False, True])
+def test_half_precision_has_float32_statistics(layout: torch.memory_format, learns: bool) -> None:
     x = (torch.randn(2, 4, 16, 16) * 5 + 100).bfloat16().to(memory_format=layout)
     modulation = Modulation(torch.randn(2, 4), torch.randn(2, 4))
     norm = TotalLayerNorm(4)
-    for found, exact in (
-        (instance_normalised(x, modulation), instance_normalised(x.float(), modulation)),
-        (layer_normalised(x, norm), layer_normalised(x.float(), norm)),
-    ):
+    with torch.set_grad_enabled(learns):
+        pairs = (
+            (instance_normalised(x), instance_normalised(x.float())),
+            (instance_normalised(x, modulation), instance_normalised(x.float(), modulation)),
+            (layer_normalised(x, norm), layer_normalised(x.float(), norm)),
+        )
+    for found, exact in pairs:
         assert found.dtype == torch.bfloat16
         torch.testing.assert_close(found.float(), exact, atol=0.02, rtol=0.01)
 

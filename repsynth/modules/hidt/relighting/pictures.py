@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from repsynth.datamodules.resizing import resized_shape
-from repsynth.modules.hidt.detail import with_detail
+from repsynth.modules.hidt.detail import RADIUS, with_detail
 from repsynth.modules.hidt.enhancement import enhanced_translations
 from repsynth.modules.hidt.enhancer import Enhancer
 from repsynth.modules.hidt.generator import HiDTGenerator
@@ -49,13 +49,15 @@ def relit(
         for style in styles:
             yield _tiled(generator, photo, style, options, progress)
         return
+    factor = 1
     if options.resolution == "enhanced":
         assert enhancer is not None
+        factor = enhancer.factor
         images = enhanced_translations(generator, enhancer, photo, styles, options.photo, options.enhancement)
     else:
         images = translations(generator, photo, styles, options.photo)
     for image in images:
-        yield _finished(photo, image, options)
+        yield _finished(photo, image, options, factor)
 
 
 def output_size(
@@ -92,8 +94,8 @@ def _tiled(
     )
 
 
-def _finished(photo: np.ndarray, image: Tensor, options: RelightingOptions) -> np.ndarray:
-    """The picture of an image [3, h, w] in [0, 1] that the networks made of a photograph."""
+def _finished(photo: np.ndarray, image: Tensor, options: RelightingOptions, factor: int) -> np.ndarray:
+    """The picture of an image [3, h, w] in [0, 1] that the networks made of a photograph, enhanced by a factor."""
     small: tuple[int, int] = (image.shape[1], image.shape[2])
     size = output_size((photo.shape[1], photo.shape[2]), small, options)
     if not options.detail:
@@ -104,4 +106,4 @@ def _finished(photo: np.ndarray, image: Tensor, options: RelightingOptions) -> n
         )
         for sides in (size, small)
     )
-    return picture(with_detail(guide, reduced.float().div(255), image))
+    return picture(with_detail(guide, reduced.float().div(255), image, radius=factor * RADIUS))

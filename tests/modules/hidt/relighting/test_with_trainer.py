@@ -7,10 +7,12 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from repsynth.errors import UserError
+from repsynth.modules.hidt.detail import RADIUS, with_detail
 from repsynth.modules.hidt.enhancement import enhanced_translations
-from repsynth.modules.hidt.preparation import picture, prepared
+from repsynth.modules.hidt.preparation import picture, prepared, resized
 from repsynth.modules.hidt.relighting.options import StyleOptions, TimelapseOptions
 from repsynth.modules.hidt.styles import style_path
 from repsynth.modules.hidt.translation import style_of, tiled_translation
@@ -204,3 +206,18 @@ def test_files_that_would_overwrite_one_another(tmp_path: Path) -> None:
     ):
         run(tmp_path, options(), data)
     assert not (tmp_path / "predictions").exists()
+
+
+def test_windows_grow_with_the_enhanced_picture(tmp_path: Path) -> None:
+    """Detail is found in windows that see as much of the photograph as at the working size."""
+    data = folders(tmp_path, 1, 1)
+    content, style = pixels_of(tmp_path / "content" / "c0.png"), pixels_of(tmp_path / "style" / "s0.png")
+    method = run(tmp_path, options(resolution="enhanced", detail=True, size="network"), data)
+    assert method.enhancer is not None
+    code = style_of(method.generator, [style], SMALL)[None]
+    (image,) = enhanced_translations(method.generator, method.enhancer, content, code, SMALL)
+    guide = torch.from_numpy(np.array(resized(content, image.shape[1:], Image.Resampling.BICUBIC)))
+    expected = with_detail(guide, guide / 255, image, radius=RADIUS * method.enhancer.factor)
+    found = pixels_of(tmp_path / "predictions" / "c0_to_s0_enhanced_detail.png")
+    assert np.abs(found.astype(int) - picture(expected)).max() <= 1
+    assert (with_detail(guide, guide / 255, image) - expected).abs().max() > 0.02
