@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -330,7 +331,7 @@ def print_layers(case: Case, rounds: int) -> None:
     print_times(f"the enhancer, a stack of {case.side} x {case.side}", works, rounds)
 
 
-def print_memory(side: int, device: str) -> None:
+def print_memory(side: int, training_side: int, device: str) -> None:
     print("\npeak memory above the networks, a fresh process each")
     for name in (
         f"plain {side}",
@@ -338,6 +339,7 @@ def print_memory(side: int, device: str) -> None:
         f"enhanced {side}",
         f"tiled {4 * side}",
         "tiled 12 megapixels",
+        f"training {training_side}",
     ):
         found = memory_of(__file__, ["--memory-of", name, "--side", str(side), "--device", device])
         print(f"  {name:44} {found / MIB:8.0f} MiB", flush=True)
@@ -352,35 +354,43 @@ def print_one_memory(name: str, side: int, device: str) -> None:
         "enhanced": lambda: case.enhanced(1, 4),
         "tiled": lambda: case.tiled(scenery(3000, 4000) if size == "12 megapixels" else None),
     }
-    print_memory_growth(lambda: works[kind])
+    print_memory_growth(
+        lambda: iteration_of_training(int(size), device) if kind == "training" else works[kind]
+    )
 
 
-def print_training(side: int, device: str, rounds: int) -> None:
-    """One iteration of training: a step of the generator and one of the discriminators."""
+def iteration_of_training(side: int, device: str) -> Callable[[], None]:
+    """A step of the generator and one of the discriminators, on four images, without a trainer."""
     from repsynth.modules.hidt.module import HiDT
 
     torch.manual_seed(0)
     model = HiDT(GeneratorOptions(segmentation="classes")).to(device)
-    optimizers = model.configure_optimizers()
+    optimizers: Any = model.configure_optimizers()
+    own = [SimpleNamespace(optimizer=each) for each in optimizers]
     batch: Any = {
         "ids": [str(number) for number in range(4)],
         "images": torch.rand(4, 3, side, side, device=device),
         "maps": torch.randint(0, 9, (4, side, side), device=device),
     }
-    model.log_dict = model.log = lambda *arguments, **options: None  # type: ignore[assignment,method-assign]
-    model.own_optimizers = lambda: optimizers  # type: ignore[method-assign,assignment,return-value]
 
-    def step(optimizer: Any, loss: Callable[[slice], Tensor], count: int) -> None:
-        optimizer.zero_grad()
+    def step(of: Any, loss: Callable[[slice], Tensor], count: int) -> None:
+        for each in own:
+            for group in each.optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.requires_grad_(each is of)
+        of.optimizer.zero_grad()
         loss(slice(0, count)).backward()
-        optimizer.step()
+        of.optimizer.step()
 
+    model.log_dict = model.log = lambda *arguments, **options: None  # type: ignore[assignment,method-assign]
+    model.own_optimizers = lambda: own  # type: ignore[method-assign,assignment,return-value]
     model.step = step  # type: ignore[method-assign,assignment]
-    print_times(
-        "training",
-        {f"an iteration, 4 images of {side} x {side}": lambda: model.training_step(batch, 0)},
-        rounds,
-    )
+    return lambda: model.training_step(batch, 0)
+
+
+def print_training(side: int, device: str, rounds: int) -> None:
+    iteration = iteration_of_training(side, device)
+    print_times("training", {f"an iteration, 4 images of {side} x {side}": iteration}, rounds)
 
 
 def main() -> int:
@@ -409,7 +419,7 @@ def main() -> int:
     if "layers" in options.parts:
         print_layers(Case(options.side, options.device), options.rounds)
     if "memory" in options.parts:
-        print_memory(options.side, options.device)
+        print_memory(options.side, options.training_side, options.device)
     if "training" in options.parts:
         print_training(options.training_side, options.device, options.rounds)
     return 0
