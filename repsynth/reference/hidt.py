@@ -73,8 +73,15 @@ def load_enhancer(enhancer: Enhancer, state: State) -> None:
     """Fill the enhancer from an official state dictionary.
 
     Raises:
-        UserError: a tensor is missing, left over or of another shape.
+        UserError: a tensor is missing, left over or of another shape, or the enhancer takes or sees other things than
+            the official one.
     """
+    kind, official = (enhancer.stacking, enhancer.padding), ("pasted", "zeros")
+    if kind != official:
+        raise UserError(
+            f"model.enhancer.stacking and padding are {' and '.join(kind)}; expected {' and '.join(official)}, "
+            "with which the official enhancer was trained"
+        )
     _load(enhancer, state, ENHANCER, "factor, width and growth")
 
 

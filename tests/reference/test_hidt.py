@@ -134,6 +134,13 @@ def test_the_enhancer_s_layout() -> None:
         assert torch.equal(enhancer.state_dict()[key], state[name])
 
 
+@pytest.mark.parametrize(("option", "value"), [("stacking", "plain"), ("padding", "reflect")])
+def test_an_enhancer_that_computes_something_else_is_refused(option: str, value: str) -> None:
+    """Its weights would have the right shapes."""
+    with pytest.raises(UserError, match=rf"{value}.*; expected pasted and zeros, with which the official"):
+        load_enhancer(our_enhancer(**{option: value}), filled(enhancer_shapes()))
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_file_fills_the_network_that_it_is_of(tmp_path: Path, wrapped: bool) -> None:
     module = Module(our_generator(), our_enhancer())

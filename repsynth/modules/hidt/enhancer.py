@@ -80,7 +80,7 @@ class Enhancer(nn.Module):
     def __init__(self, options: EnhancerOptions = EnhancerOptions()) -> None:  # noqa: B008  frozen
         super().__init__()
         options.check()
-        self.factor, self.stacking = options.factor, options.stacking
+        self.factor, self.stacking, self.padding = options.factor, options.stacking, options.padding
         width, padding = options.width, options.padding
         self.first = _conv(3 * self.factor**2, width, padding)
         self.blocks = nn.ModuleList(_Block(width, options.growth, padding) for _ in range(options.blocks))
