@@ -135,7 +135,7 @@ def test_an_enhancer_enhances_unless_it_is_told_otherwise() -> None:
     config = yaml.safe_load(Path("config.yaml").read_text())
     config["model"]["class_path"] = "repsynth.modules.hidt.enhancer_module.HiDTEnhancer"
     arguments = config["model"]["init_args"]
-    arguments["enhancer"] = {"factor": 2, "width": 4, "blocks": 1, "growth": 3}
+    arguments["enhancer"] = {"factor": 2, "width": 8, "blocks": 1, "growth": 3}
     arguments["perceptual"] = "random"
     Path("config.yaml").write_text(yaml.safe_dump(config))
     assert predict("--data.content=content/hill.jpg", "--data.style=style/dusk.jpg") == 0
