@@ -33,8 +33,10 @@ from repsynth.datamodules.synthetic.landscapes import SyntheticLandscapes
 from repsynth.metrics.colour_transfer import BASELINES
 from repsynth.metrics.scores import Scores
 from repsynth.modules.hidt.batch_crops import enlarged, reduced
+from repsynth.modules.hidt.enhancer_module import HiDTEnhancer
 from repsynth.modules.hidt.generator import HiDTGenerator
-from repsynth.modules.hidt.options import GeneratorOptions
+from repsynth.modules.hidt.learning import EnhancerLossWeights
+from repsynth.modules.hidt.options import EnhancerOptions, GeneratorOptions
 from repsynth.modules.hidt.training_data import to_network
 from repsynth.modules.hidt.translation import decoded
 from repsynth.modules.hidt.translation_weights import load_translation
@@ -145,6 +147,31 @@ def unlearned(
     }
 
 
+@torch.no_grad()
+def untrained(run: Path, translation: Path, seed: int) -> dict[str, float]:
+    """Figures of the enhancer of a run as it starts, with weights drawn anew."""
+    options = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
+    options["generator"]["skip_levels"] = tuple(options["generator"]["skip_levels"])
+    torch.manual_seed(seed)
+    module = HiDTEnhancer(
+        str(translation),
+        GeneratorOptions(**options["generator"]),
+        EnhancerOptions(**options["enhancer"]),
+        loss_weights=EnhancerLossWeights(perceptual=0),
+        border=options["border"],
+    ).eval()
+    scores = Scores(["psnr", "ssim", "lpips"], lpips_weights="random", download=False)
+    data, found = data_of(run), []
+    examples = data.eval_dataset("test")
+    for numbers in _batches(data.eval_samples):
+        drawn = [examples[SampleKey(0, number)] for number in numbers]
+        batch: Any = {key: _unit([each[key] for each in drawn]) for key in ("content", "style", "truth")}
+        batch["ids"] = [str(number) for number in numbers]
+        made: Any = module.validation_step(batch, 0)
+        found += scores(made["predicted"], made["expected"])
+    return dict(zip(FIGURES, np.mean(found, axis=0).tolist(), strict=True))
+
+
 def _enlarged(
     network: HiDTGenerator, content: torch.Tensor, style: torch.Tensor, factor: int
 ) -> torch.Tensor:
@@ -225,6 +252,7 @@ def print_enhanced(root: Path, seeds: list[int]) -> None:
         factor = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["enhancer"]["factor"]
         (plain,) = unlearned(data_of(run), network_of(below), factor).values()
         print(row(f"translated picture, bicubic x{factor}, seed {seed}", plain), flush=True)
+        print(row("the enhancer as it starts", untrained(run, below / "checkpoints" / "best.ckpt", seed)))
         print(row(f"enhanced, seed {seed}", tested(run), None, minutes), flush=True)
 
 

@@ -9,10 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from repsynth.modules.hidt.options import Stacking
+from repsynth.modules.hidt.options import PICTURE_CHANNELS, Stacking
 
-CHANNELS = 6
-"""That carry the picture: red, green, blue and their negatives."""
 _SMALL = 0.01
 """Factor of the weights by which other channels reach the picture; without them, those would learn nothing at first."""
 _QUARTER = (0.15625, 0.9375, -0.09375)
@@ -30,7 +28,7 @@ def interpolate(
     not the same everywhere, the first one alone. It is enlarged by parabolas.
 
     Args:
-        first: from the stack to the features, `CHANNELS` or more.
+        first: from the stack to the features, `PICTURE_CHANNELS` or more.
         trunk: to what is added to the features.
         later: the convolutions that follow, all but the last with a leaky ReLU behind them, and those that have four
             times as many outputs as `trunk` with a pixel shuffle before that.
@@ -40,7 +38,7 @@ def interpolate(
     signed = torch.cat((torch.eye(3), -torch.eye(3)))
     crops = _moved_back(math.isqrt(first.in_channels // 3)) if stacking == "plain" else _still()
     _set(first, torch.einsum("oc,khw->okchw", signed, crops).flatten(1, 2))
-    _set(trunk, torch.zeros(CHANNELS, 0, 3, 3))
+    _set(trunk, torch.zeros(PICTURE_CHANNELS, 0, 3, 3))
     gain = 1 / 2  # of features, where no leaky ReLU was
     for conv in later[:-1]:
         kernels = _quarters() if conv.out_channels == 4 * trunk.out_channels else _still()

@@ -69,8 +69,8 @@ def instance_normalised(
     """
     if source is None and x.is_contiguous():
         return _fused(x, modulation)
-    alike = not x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
-    if source is None and alike and not torch.is_grad_enabled():
+    by_pixel = not x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
+    if source is None and by_pixel and not torch.is_grad_enabled():
         return _fused_by_image(x, modulation)
     return _normalised(x, (2, 3), _channel_deviation, modulation, source)
 

@@ -18,6 +18,9 @@ Stacking = Literal["pasted", "plain"]
 """How translated crops are stacked: moved by up to a pixel in parts of the image, which the released enhancer was
 trained with (`crops.stack_of`); or as they are, each the image at its own shift everywhere."""
 
+PICTURE_CHANNELS = 6
+"""Channels of the enhancer that carry a picture at first: red, green, blue and their negatives."""
+
 Padding = Literal["zeros", "reflect"]
 """What the enhancer's convolutions see outside: grey, as the released one does, or the reflected activations."""
 
@@ -123,7 +126,7 @@ class EnhancerOptions:
 
     Args:
         factor: how much larger its images are, a power of 2; it merges the square of that many translated crops.
-        width: channels between the blocks, 6 of which carry a picture at first.
+        width: channels between the blocks, at least `PICTURE_CHANNELS`.
         blocks: residual-in-residual dense blocks.
         growth: channels that every convolution of a dense block adds.
         stacking: see `Stacking`; plain is easier to learn.
@@ -139,7 +142,7 @@ class EnhancerOptions:
 
     def check(self, section: str = "model.enhancer") -> None:
         """Raise UserError for an option out of its range."""
-        require_at_least(section, 6, width=self.width)
+        require_at_least(section, PICTURE_CHANNELS, width=self.width)
         require_at_least(section, 1, growth=self.growth)
         require_at_least(section, 0, blocks=self.blocks)
         if self.factor < 2 or self.factor & (self.factor - 1):
